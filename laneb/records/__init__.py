@@ -1,0 +1,1 @@
+"""What passes between steps: frozen, typed records. Import each from its module."""

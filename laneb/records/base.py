@@ -1,0 +1,66 @@
+"""What every record has in common: frozen, typed, and identified by what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from datetime import datetime, timezone
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from typing_extensions import Self
+
+
+def _from_yes_no(value: object) -> object:
+    return {"yes": True, "no": False}.get(value, value) if isinstance(value, str) else value
+
+
+YesNo = Annotated[
+    bool, BeforeValidator(_from_yes_no), PlainSerializer(lambda flag: "yes" if flag else "no", return_type=str)
+]
+"""A bool that files spell "yes" or "no"."""
+
+
+def utc_now() -> str:
+    """The time as `YYYY-MM-DDTHH:MM:SSZ`."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def finite(value: Any) -> Any:
+    """The same value with every NaN and infinity replaced by None, which JSON files hold as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def canonical_hash(value: Any) -> str:
+    """sha256 (first 16 hex digits) of a JSON-able value's canonical form."""
+    text = json.dumps(finite(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Record(BaseModel):
+    """One step's answer. Field names are the keys of its file (see docs/formats.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    volatile: ClassVar[frozenset[str]] = frozenset({"timestamp_utc"})
+    """Fields that say when or where, not what: left out of the content hash."""
+
+    def to_json(self) -> str:
+        """The text of the record's file: sorted keys, indent 2, null for what is unknown, a final newline."""
+        data = finite(self.model_dump(mode="json"))
+        return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The record of a file's text; a pydantic `ValidationError` (a ValueError) names each bad key."""
+        return cls.model_validate_json(text)
+
+    def content_hash(self) -> str:
+        """Identity of what the record says; equal for two records that differ only in when they were made."""
+        return canonical_hash(self.model_dump(mode="json", exclude=set(self.volatile)))

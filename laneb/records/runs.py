@@ -1,0 +1,72 @@
+"""Training runs and what is read from them."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from laneb.records.base import Record
+
+RunStatus = Literal["ok", "failed", "failed_nan"]
+
+
+class ValidationPoint(NamedTuple):
+    """One evaluation: after `step` optimizer steps and `seconds` of training time (evaluation left out)."""
+
+    step: int
+    seconds: float
+    bpb: float
+
+
+class RunResult(Record):
+    """One finished training run. `steps * total_batch_size` are the tokens it trained on."""
+
+    timestamp_utc: str
+    run_id: str
+    fingerprint: str
+    backend: str
+    seed: int
+    depth: int
+    max_seq_len: int
+    device_batch_size: int
+    total_batch_size: int
+    n_scaling_params: int
+    steps: int
+    warmdown_ratio: float
+    warmdown_shape: str = "linear"
+    status: RunStatus
+    val_curve: tuple[ValidationPoint, ...]
+    """In order of step; the last is at the horizon when the run finished."""
+    final_train_loss: float | None
+    tok_per_sec_median: float | None
+    dt_median_ms: float | None
+    total_training_time_sec: float | None
+    wall_time_sec: float | None
+    peak_mem_mib: float | None
+    device: str
+    git_commit: str = ""
+    log_path: str = ""
+
+    volatile = frozenset(
+        {"timestamp_utc", "tok_per_sec_median", "dt_median_ms", "total_training_time_sec", "wall_time_sec",
+         "peak_mem_mib", "device", "git_commit", "log_path"}
+    )  # fmt: skip
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on."""
+        return self.steps * self.total_batch_size
+
+    @property
+    def realised_ratio(self) -> float:
+        """Training tokens per scaling parameter."""
+        return self.tokens / self.n_scaling_params
+
+    @property
+    def min_val_bpb(self) -> float | None:
+        """Lowest validation bpb, or None when nothing was evaluated."""
+        return min((point.bpb for point in self.val_curve), default=None)
+
+    @property
+    def final_val_bpb(self) -> float | None:
+        """Validation bpb at the last evaluation."""
+        return self.val_curve[-1].bpb if self.val_curve else None
