@@ -32,16 +32,6 @@ def _integers(value: object) -> object:
     return value
 
 
-def _distinct(values: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if values is None:
-        return None
-    if not values:
-        raise ValueError("at least one is needed")
-    if len(set(values)) != len(values):
-        raise ValueError("each may stand there once")
-    return values
-
-
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_integers)]
 Horizons = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_integers)]
@@ -73,9 +63,7 @@ class Places(Section):
     infer_json: str = knob("", "LANE_B_INFER_JSON", "empty: W/infer.json")
     manifest_csv: str = knob("", "LANE_B_MANIFEST_CSV", "empty: W/candidate_runs.csv")
     baseline_results_csv: str = knob("", "LANE_B_BASELINE_RESULTS_CSV", "empty: R/results.csv")
-    baseline_threshold_json: str = knob(
-        "", "LANE_B_BASELINE_THRESHOLD_JSON", "empty: B/baseline_threshold.json"
-    )
+    baseline_threshold_json: str = knob("", "LANE_B_BASELINE_THRESHOLD_JSON", "empty: B/baseline_threshold.json")
     baseline_threshold_env: str = knob("", "LANE_B_BASELINE_THRESHOLD_ENV", "empty: B/baseline_threshold.env")
 
 
@@ -105,7 +93,9 @@ class ModelKnobs(Section):
     head_dim: int = knob(128, "LANE_B_HEAD_DIM", "width of a head; even", ge=32, multiple_of=2)
     n_kv_head: int = knob(-1, "LANE_B_N_KV_HEAD", "key/value heads; -1: as many as heads", ge=-1)
     max_seq_len: int = knob(2048, "LANE_B_MAX_SEQ_LEN", "context [tokens]", ge=8)
-    window_pattern: str = knob("L", "LANE_B_WINDOW_PATTERN", "L full, S half context, tiled over layers", pattern="^[LSls]+$")
+    window_pattern: str = knob(
+        "L", "LANE_B_WINDOW_PATTERN", "L full, S half context, tiled over layers", pattern="^[LSls]+$"
+    )
 
 
 class TrainingKnobs(Section):
@@ -145,7 +135,9 @@ class BaselineKnobs(Section):
     )
     seeds: Seeds = knob((41, 42, 43), "LANE_B_BASELINE_SEEDS", "seeds, separated by commas")
     num_iterations: int = knob(1500, "LANE_B_BASELINE_NUM_ITERATIONS", "horizon [steps]; -1: from the default ratio")
-    default_ratio: float = knob(10.5, "LANE_B_DEFAULT_RATIO", "ratio of a fallback run and of the feasibility limit", gt=0)
+    default_ratio: float = knob(
+        10.5, "LANE_B_DEFAULT_RATIO", "ratio of a fallback run and of the feasibility limit", gt=0
+    )
 
 
 class ThresholdKnobs(Section):
@@ -153,7 +145,9 @@ class ThresholdKnobs(Section):
 
     title: ClassVar[str] = "threshold"
     target_metric: Literal["val_bpb"] = knob("val_bpb", "LANE_B_TARGET_METRIC", "metric that the threshold bounds")
-    target_threshold: float | None = knob(None, "LANE_B_TARGET_THRESHOLD", "explicit threshold [bpb]; beats computed", gt=0)
+    target_threshold: float | None = knob(
+        None, "LANE_B_TARGET_THRESHOLD", "explicit threshold [bpb]; beats computed", gt=0
+    )
     threshold_offset: float = knob(0.02, "LANE_B_THRESHOLD_OFFSET", "added to the baselines' median [bpb]", ge=0)
     min_success: int = knob(3, "LANE_B_BASELINE_MIN_SUCCESS", "good baselines needed", ge=1)
 
@@ -186,10 +180,16 @@ class StatisticsKnobs(Section):
     ent_num_points: int = knob(8, "LANE_B_ENT_NUM_POINTS", "context lengths asked for", ge=3)
     ent_min_usable_points: int = knob(4, "LANE_B_ENT_MIN_USABLE_POINTS", "context lengths needed for a fit", ge=3)
     ent_uniqueness_threshold: float = knob(
-        0.98, "LANE_B_ENT_UNIQUENESS_THRESHOLD", "share of singleton contexts above which a length is starved", gt=0, le=1
+        0.98,
+        "LANE_B_ENT_UNIQUENESS_THRESHOLD",
+        "share of singleton contexts above which a length is starved",
+        gt=0,
+        le=1,
     )
     corr_r2_warn_threshold: float = knob(0.90, "LANE_B_CORR_R2_WARN_THRESHOLD", "R^2 below which a fit is weak", le=1)
-    entropy_r2_warn_threshold: float = knob(0.90, "LANE_B_ENTROPY_R2_WARN_THRESHOLD", "R^2 below which a fit is weak", le=1)
+    entropy_r2_warn_threshold: float = knob(
+        0.90, "LANE_B_ENTROPY_R2_WARN_THRESHOLD", "R^2 below which a fit is weak", le=1
+    )
     fit_optuna_seed: int = knob(42, "LANE_B_FIT_OPTUNA_SEED", "seed of the global search", ge=0)
     fit_optuna_trials: int = knob(200, "LANE_B_FIT_OPTUNA_TRIALS", "trials of the global search", ge=1)
 
@@ -207,7 +207,9 @@ class InferenceKnobs(Section):
     alpha_max: float = knob(0.8, "LANE_B_ALPHA_MAX", "largest plausible exponent", gt=0)
     corr_weight: float = knob(1.0, "LANE_B_CORR_WEIGHT", "weight in weighted_mean_v1", ge=0)
     entropy_weight: float = knob(1.0, "LANE_B_ENTROPY_WEIGHT", "weight in weighted_mean_v1", ge=0)
-    allow_low_quality_stats: bool = knob(False, "LANE_B_ALLOW_LOW_QUALITY_STATS", "use a plausible exponent despite a weak R^2")
+    allow_low_quality_stats: bool = knob(
+        False, "LANE_B_ALLOW_LOW_QUALITY_STATS", "use a plausible exponent despite a weak R^2"
+    )
     alpha_fallback_mode: Literal["calibration", "baseline_assisted", "none"] = knob(
         "calibration", "LANE_B_ALPHA_FALLBACK_MODE", "where the exponent comes from when statistics can't give it"
     )
@@ -231,8 +233,12 @@ class CandidateKnobs(Section):
     time_to_target_extrapolation: Literal["linear_recent_eval", "power_law_recent_eval"] = knob(
         "linear_recent_eval", "LANE_B_TIME_TO_TARGET_EXTRAPOLATION", "when the target was not reached"
     )
-    time_to_target_power_law_min_points: int = knob(3, "LANE_B_TIME_TO_TARGET_POWER_LAW_MIN_POINTS", "points needed", ge=3)
-    time_to_target_power_law_max_points: int = knob(5, "LANE_B_TIME_TO_TARGET_POWER_LAW_MAX_POINTS", "points used", ge=3)
+    time_to_target_power_law_min_points: int = knob(
+        3, "LANE_B_TIME_TO_TARGET_POWER_LAW_MIN_POINTS", "points needed", ge=3
+    )
+    time_to_target_power_law_max_points: int = knob(
+        5, "LANE_B_TIME_TO_TARGET_POWER_LAW_MAX_POINTS", "points used", ge=3
+    )
     time_to_target_power_law_fit_r2_min: float = knob(
         0.0, "LANE_B_TIME_TO_TARGET_POWER_LAW_FIT_R2_MIN", "smallest R^2 accepted", le=1
     )

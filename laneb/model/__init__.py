@@ -1,0 +1,1 @@
+"""A GPT of nanochat's family. `scaling` counts its parameters without building it; `gpt` and `optimizer` need torch."""

@@ -1,0 +1,122 @@
+"""Where an experiment's files lie."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from laneb.knobs import Places
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    AnyPath = Path | UPath
+else:
+    AnyPath = Any
+
+
+def checkout_root() -> Path:
+    """The folder that holds dagster.yaml: the checkout when running from one, else the current folder."""
+    beside = Path(__file__).resolve().parent.parent
+    return beside if (beside / "dagster.yaml").is_file() else Path.cwd()
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Every place, resolved. The names of formats.md: W `work_dir`, B `baseline_work_dir`, R `baseline_results_dir`."""
+
+    base_dir: Path
+    work_dir: AnyPath
+    log_dir: AnyPath
+    baseline_work_dir: AnyPath
+    baseline_results_dir: AnyPath
+    duckdb_path: Path
+    schema_path: AnyPath
+    scaling_json: AnyPath
+    scaling_txt: AnyPath
+    stats_json: AnyPath
+    calib_json: AnyPath
+    calib_env: AnyPath
+    infer_json: AnyPath
+    manifest_csv: AnyPath
+    baseline_results_csv: AnyPath
+    baseline_threshold_json: AnyPath
+    baseline_threshold_env: AnyPath
+    local_dir: Path
+    """Scratch of this machine: W itself when W is a folder here, else a folder that stands in for a bucket."""
+
+    @property
+    def experiment_json(self) -> AnyPath:
+        """The resolved settings that `experiment` stored."""
+        return self.work_dir / "experiment.json"
+
+    @property
+    def overrides_json(self) -> AnyPath:
+        """The overrides kept with the experiment."""
+        return self.work_dir / "overrides.json"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Run directories; local, since training processes write there."""
+        return self.local_dir / "runs"
+
+    @property
+    def corpus_dir(self) -> Path:
+        """Tokenizers and token shards, by fingerprint, shared by all experiments under the base."""
+        return self.base_dir / "laneb" / "corpus"
+
+    @property
+    def plots_dir(self) -> AnyPath:
+        """Plots at full size."""
+        return self.work_dir / "plots"
+
+
+def _path(text: str) -> AnyPath:
+    if "://" in text:
+        from upath import UPath
+
+        return UPath(text)
+    return Path(text).expanduser().absolute()
+
+
+def locate(places: Places, experiment: str) -> Locations:
+    """Fill every empty place with its default."""
+    base = Path(places.base_dir).expanduser().absolute() if places.base_dir else checkout_root() / "data"
+    default_work = base / "laneb" / experiment
+
+    def place(text: str, default: AnyPath) -> AnyPath:
+        return _path(text) if text else default
+
+    work = place(places.work_dir, default_work)
+    baseline = place(places.baseline_work_dir, work / "baseline")
+    results = place(places.baseline_results_dir, baseline / "results")
+    return Locations(
+        base_dir=base,
+        work_dir=work,
+        log_dir=place(places.log_dir, work / "logs"),
+        baseline_work_dir=baseline,
+        baseline_results_dir=results,
+        duckdb_path=Path(places.duckdb_path).expanduser().absolute()
+        if places.duckdb_path
+        else base / "laneb" / "lane_b.duckdb",
+        schema_path=place(places.schema_path, work / "lane_b_inference_schema.csv"),
+        scaling_json=place(places.scaling_json, work / "scaling_params.json"),
+        scaling_txt=place(places.scaling_txt, work / "n_scaling_params.txt"),
+        stats_json=place(places.stats_json, work / "stats.json"),
+        calib_json=place(places.calib_json, work / "calibration.json"),
+        calib_env=place(places.calib_env, work / "calibration.env"),
+        infer_json=place(places.infer_json, work / "infer.json"),
+        manifest_csv=place(places.manifest_csv, work / "candidate_runs.csv"),
+        baseline_results_csv=place(places.baseline_results_csv, results / "results.csv"),
+        baseline_threshold_json=place(places.baseline_threshold_json, baseline / "baseline_threshold.json"),
+        baseline_threshold_env=place(places.baseline_threshold_env, baseline / "baseline_threshold.env"),
+        local_dir=work if isinstance(work, Path) and _is_local(work) else default_work,
+    )
+
+
+@functools.cache
+def _is_local(path: Any) -> bool:
+    # UPath is a Path subclass for local URLs in some releases; a protocol other than file marks a bucket.
+    return getattr(path, "protocol", "") in ("", "file", "local")

@@ -1,0 +1,369 @@
+"""An experiment's settings: profile, stored overrides and environment resolved to one frozen `Settings`.
+
+Precedence, per knob: environment, then the overrides kept with the experiment, then the profile, then the default.
+This is the only module that reads the environment. Everything wrong is collected into one `SettingsError`, which
+names for each knob the value, where it came from and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from laneb import knobs
+from laneb.consistency import contradictions
+from laneb.knobs import SECTIONS, Section
+from laneb.places import Locations, locate
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROFILE_DIR = Path(__file__).parent / "profiles"
+DEFAULT_PROFILE = "tiny"
+
+IGNORED_VARIABLES = frozenset(
+    {
+        "LANE_B_BASELINE_MEDIAN_MIN_VAL_BPB",
+        "LANE_B_BASELINE_SUCCESSFUL_RUNS",
+        "LANE_B_SPEEDRUN_DEFAULT_RATIO",
+        "LANE_B_BASELINE_LOG_GLOB",
+        "LANE_B_L_INF_LOWER_BOUND_FROM_STATS_KEY",
+        "LANE_B_NUM_ITERATIONS",
+    }
+)
+"""Names that people's environments hold and that decide nothing here."""
+
+PARTITION_KNOBS = frozenset({"baseline.seeds", "calibration.iterations", "calibration.seed", "calibration.seeds",
+                             "candidates.run_seeds"})  # fmt: skip
+"""Knobs that name partitions: they are read when definitions load, so the launchpad can't change them."""
+
+
+class SettingsError(ValueError):
+    """One or more settings that can't be used, a line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A knob's address: `section.name` in a profile, `env` in the environment."""
+
+    section: str
+    name: str
+    env: str
+    info: FieldInfo = field(compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        """`section.name`."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def allowed(self) -> str:
+        """What values the knob takes, in words."""
+        schema = _schemas()[self.section]["properties"][self.name]
+        options = [schema, *schema.get("anyOf", [])]
+        for option in options:
+            if "enum" in option or "const" in option:
+                return "one of " + ", ".join(str(choice) for choice in option.get("enum", [option.get("const")]))
+        if any("minItems" in option or option.get("type") == "array" for option in options):
+            items = next(option["items"] for option in options if "items" in option)
+            return "integers separated by commas, such as 41,42; each " + " and ".join(_bounds(items))
+        if any(option.get("type") == "boolean" for option in options):
+            return "0 or 1"
+        bounds = [bound for option in options for bound in _bounds(option)]
+        kind = next((_TYPE_WORDS[option["type"]] for option in options if option.get("type") in _TYPE_WORDS), "a value")
+        return " ".join([kind, *([" and ".join(bounds)] if bounds else [])])
+
+
+_BOUND_WORDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+    "multipleOf": "a multiple of",
+    "pattern": "matching",
+}
+
+
+def _bounds(schema: Mapping[str, Any]) -> list[str]:
+    return [f"{word} {schema[key]}" for key, word in _BOUND_WORDS.items() if key in schema]
+
+
+_TYPE_WORDS = {"integer": "an integer", "number": "a number", "string": "text"}
+_schema_cache: dict[str, Any] = {}
+
+
+def _schemas() -> dict[str, Any]:
+    if not _schema_cache:
+        _schema_cache.update({section.title: section.model_json_schema() for section in SECTIONS})
+    return _schema_cache
+
+
+def all_knobs() -> Iterator[Knob]:
+    """Every knob of every section, in the order of `laneb.knobs`."""
+    for section in SECTIONS:
+        for name, info in section.model_fields.items():
+            extra = info.json_schema_extra
+            assert isinstance(extra, dict)
+            yield Knob(section.title, name, str(extra["env"]), info)
+
+
+def find_knob(name: str) -> Knob:
+    """The knob called `name`: an environment variable, `section.name`, or a bare name that only one section has.
+
+    Raises:
+        SettingsError: no such knob; the message has the nearest known name.
+    """
+    wanted = name.strip()
+    found = [knob for knob in all_knobs() if wanted in (knob.env, knob.key, knob.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise SettingsError([f"{name} is ambiguous: say {' or '.join(knob.key for knob in found)}."])
+    names = [known for knob in all_knobs() for known in (knob.env, knob.key)]
+    raise SettingsError([f"{name}: no such setting.{_nearest(wanted, names)}"])
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """An experiment's resolved settings. `origins` says for each knob where its value came from."""
+
+    experiment: str
+    profile: str
+    description: str
+    data: knobs.DataKnobs
+    model: knobs.ModelKnobs
+    training: knobs.TrainingKnobs
+    baseline: knobs.BaselineKnobs
+    threshold: knobs.ThresholdKnobs
+    calibration: knobs.CalibrationKnobs
+    statistics: knobs.StatisticsKnobs
+    inference: knobs.InferenceKnobs
+    candidates: knobs.CandidateKnobs
+    automation: knobs.Automation
+    locations: Locations = field(compare=False)
+    origins: Mapping[str, str] = field(compare=False, default_factory=dict)
+    overrides: Mapping[str, Any] = field(compare=False, default_factory=dict)
+    ignored_variables: tuple[str, ...] = field(compare=False, default=())
+
+    def section(self, title: str) -> Section:
+        """The section called `title`."""
+        section = getattr(self, title)
+        assert isinstance(section, Section)
+        return section
+
+    def set_by_environment(self) -> frozenset[str]:
+        """Keys of the knobs that the environment sets."""
+        return frozenset(key for key, origin in self.origins.items() if origin.startswith("environment"))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A raw value and where it came from."""
+
+    value: Any
+    origin: str
+    label: str
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with Lane B."""
+    return sorted(path.stem for path in PROFILE_DIR.glob("*.toml"))
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """The tables of a profile: one of `profile_names()`, or a path to a TOML file."""
+    path = Path(name).expanduser() if name.endswith(".toml") else PROFILE_DIR / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(profile_names())
+        raise SettingsError(
+            [f"profile {name!r}: no such profile. Known are {known}; a path to a .toml file works too."]
+        )
+    try:
+        return {"experiment": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"profile {path}: not valid TOML: {error}"]) from None
+
+
+def load_settings(
+    profile: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    work_dir: str | None = None,
+) -> Settings:
+    """Resolve an experiment's settings.
+
+    Args:
+        profile: a name or a path to a TOML file; None: `LANE_B_PROFILE`, else "tiny".
+        environ: variables to read; None: the process's environment.
+        overrides: `{"section.name": value}`; None: those stored in the work directory.
+        work_dir: W, before any other source (the command line's `--work-dir`).
+
+    Raises:
+        SettingsError: with every problem found.
+    """
+    environ = os.environ if environ is None else environ
+    name = profile or environ.get("LANE_B_PROFILE", "").strip() or DEFAULT_PROFILE
+    tables = load_profile(name)
+    problems: list[str] = []
+    given = _given_by_profile(tables, name, problems)
+    from_environment = _given_by_environment(environ, problems)
+    if work_dir:
+        from_environment["places.work_dir"] = _Given(work_dir, "command line", "--work-dir")
+    experiment = str(tables["experiment"])
+    if not experiment.replace("_", "").isalnum():
+        problems.append(f"profile {name}: experiment={experiment!r}: letters, digits and _ only.")
+    if problems:
+        raise SettingsError(problems)
+
+    places = _build(knobs.Places, {**given, **from_environment}, problems)
+    if problems:
+        raise SettingsError(problems)
+    locations = locate(places, experiment)
+    stored = read_overrides(locations) if overrides is None else dict(overrides)
+    from_overrides = _given_by_overrides(stored, problems)
+    everything = {**given, **from_overrides, **from_environment}
+    sections = {
+        section.title: _build(section, everything, problems) for section in SECTIONS if section is not knobs.Places
+    }
+    if problems:
+        raise SettingsError(problems)
+    settings = Settings(
+        experiment=experiment,
+        profile=name,
+        description=str(tables.get("description", "")),
+        locations=locations,
+        origins={
+            knob.key: everything[knob.key].origin if knob.key in everything else "default" for knob in all_knobs()
+        },
+        overrides=stored,
+        ignored_variables=tuple(sorted(IGNORED_VARIABLES & set(environ))),
+        **sections,
+    )
+    problems = contradictions(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def validate_override(key: str, value: Any) -> tuple[str, Any]:
+    """A knob's full key and its JSON-able value, checked alone against its type and bounds."""
+    knob = find_knob(key)
+    if knob.section == "places":
+        raise SettingsError([f"{knob.key} says where files lie and can't be overridden; set {knob.env} instead."])
+    section = next(section for section in SECTIONS if section.title == knob.section)
+    problems: list[str] = []
+    built = _build(section, {knob.key: _Given(value, "override", key)}, problems)
+    if problems:
+        raise SettingsError(problems)
+    return knob.key, built.model_dump(mode="json")[knob.name]
+
+
+def read_overrides(locations: Locations) -> dict[str, Any]:
+    """The overrides kept with the experiment; empty when there are none."""
+    path = locations.overrides_json
+    if not path.exists():
+        return {}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError([f"{path}: not valid JSON ({error}). Delete it to drop the overrides."]) from None
+    if not isinstance(stored, dict):
+        raise SettingsError([f"{path}: must hold one object of section.name: value."])
+    return stored
+
+
+def with_locations(settings: Settings, locations: Locations) -> Settings:
+    """The same settings, for files that lie elsewhere."""
+    return replace(settings, locations=locations)
+
+
+def _given_by_profile(tables: dict[str, Any], name: str, problems: list[str]) -> dict[str, _Given]:
+    by_key = {knob.key: knob for knob in all_knobs()}
+    titles = [section.title for section in SECTIONS]
+    given: dict[str, _Given] = {}
+    for title, table in tables.items():
+        if title in ("experiment", "description"):
+            continue
+        if title not in titles or not isinstance(table, dict):
+            problems.append(f"profile {name}: [{title}] is no section.{_nearest(title, titles)}")
+            continue
+        for key, value in table.items():
+            full = f"{title}.{key}"
+            if full in by_key:
+                given[full] = _Given(value, f"profile {name}", full)
+            else:
+                problems.append(f"profile {name}: {full} is no setting.{_nearest(full, list(by_key))}")
+    return given
+
+
+def _given_by_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, _Given]:
+    by_env = {knob.env: knob for knob in all_knobs()}
+    given: dict[str, _Given] = {}
+    for variable, text in environ.items():
+        if variable in by_env:
+            # `export LANE_B_ALPHA_OVERRIDE=` is how shell scripts say "not set".
+            if text.strip():
+                given[by_env[variable].key] = _Given(text.strip(), "environment", variable)
+        elif variable.startswith("LANE_B_") and variable != "LANE_B_PROFILE" and variable not in IGNORED_VARIABLES:
+            problems.append(f"{variable}: no such setting (from the environment).{_nearest(variable, list(by_env))}")
+    return given
+
+
+def _given_by_overrides(stored: Mapping[str, Any], problems: list[str]) -> dict[str, _Given]:
+    known = {knob.key for knob in all_knobs()}
+    given: dict[str, _Given] = {}
+    for key, value in stored.items():
+        if key in known:
+            given[key] = _Given(value, "override", key)
+        else:
+            problems.append(f"{key}: no such setting (from the experiment's overrides).{_nearest(key, list(known))}")
+    return given
+
+
+def _build(section: type[Section], given: Mapping[str, _Given], problems: list[str]) -> Any:
+    """The section's model from the values that are for it; problems are added as lines, and defaults then stand in."""
+    prefix = f"{section.title}."
+    mine = {key.removeprefix(prefix): item for key, item in given.items() if key.startswith(prefix)}
+    try:
+        return section.model_validate({name: item.value for name, item in mine.items()})
+    except ValidationError as error:
+        knob_of = {knob.name: knob for knob in all_knobs() if knob.section == section.title}
+        named: set[str] = set()
+        for detail in error.errors():
+            name = str(detail["loc"][0])
+            if name in named:
+                continue
+            named.add(name)
+            item, knob = mine[name], knob_of[name]
+            value = item.value if isinstance(item.value, str) else json.dumps(item.value, default=str)
+            problems.append(
+                f'{item.label}="{value}" (from the {item.origin}): {_reason(detail)}. '
+                f"It is: {knob.info.description}. Allowed: {knob.allowed}."
+            )
+        return section()
+
+
+def _reason(detail: Any) -> str:
+    message = str(detail["msg"])
+    return message.removeprefix("Value error, ")[0].lower() + message.removeprefix("Value error, ")[1:]

@@ -1,0 +1,64 @@
+"""Writing a file so that a reader sees the old one or the new one, never half of either."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from laneb.places import AnyPath
+
+
+class StorageError(ValueError):
+    """A place that can't be read or written, with the path and what to do."""
+
+
+def write_text(path: AnyPath, text: str) -> None:
+    """Write UTF-8 text under a temporary name beside `path` and rename it into place.
+
+    An object store's put is atomic by itself, so a bucket is written directly.
+
+    Raises:
+        StorageError: the place is not writable or the disk is full; what was there is untouched.
+    """
+    try:
+        if not isinstance(path, Path) or getattr(path, "protocol", "") not in ("", "file", "local"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"{path} can't be written: {error.strerror or error}. Free some space, or choose another place with "
+            "LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
+        ) from error
+
+
+def read_text(path: AnyPath, made_by: str) -> str:
+    """The text of a file that the asset `made_by` makes.
+
+    Raises:
+        StorageError: not there or not readable; the message names the asset.
+    """
+    try:
+        with path.open("r", encoding="utf-8", newline="") as file:
+            text: str = file.read()
+    except FileNotFoundError:
+        raise StorageError(f"{path} is not there yet: materialize {made_by} first (or run: laneb run).") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path} can't be read: {error}.") from error
+    return text

@@ -1,0 +1,128 @@
+"""The experiment's work directory: typed reads and atomic writes of the files of formats.md.
+
+An asset reads what it needs with `store.read(RecordType)` and hands its own record to `store.write`. A file that isn't
+there yet is a `StorageError` that names the asset which makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from laneb.places import AnyPath, Locations
+from laneb.records.base import Record
+from laneb.records.baseline import BaselineThreshold
+from laneb.records.calibration import Calibration
+from laneb.records.candidates import CandidateRow
+from laneb.records.corpus import TokenizerInfo, TokenShards
+from laneb.records.experiment import Experiment
+from laneb.records.inference import Inference
+from laneb.records.runs import RunResult
+from laneb.records.scaling import ScalingParams
+from laneb.records.statistics import DatasetStats
+from laneb.records.verdict import Verdict
+from laneb.storage.atomic import StorageError, read_text, write_text
+from laneb.storage.formats import calibration_env, manifest_csv, parse_manifest, threshold_env
+
+RecordT = TypeVar("RecordT", bound=Record)
+
+
+@dataclass(frozen=True)
+class _File:
+    """Where a record type lies and which asset makes it."""
+
+    place: Callable[[Locations], AnyPath]
+    made_by: str
+
+
+_FILES: dict[type[Record], _File] = {
+    Experiment: _File(lambda at: at.experiment_json, "experiment"),
+    TokenizerInfo: _File(lambda at: at.work_dir / "tokenizer.json", "tokenizer"),
+    TokenShards: _File(lambda at: at.work_dir / "token_shards.json", "token_shards"),
+    BaselineThreshold: _File(lambda at: at.baseline_threshold_json, "baseline_threshold"),
+    ScalingParams: _File(lambda at: at.scaling_json, "scaling_params"),
+    DatasetStats: _File(lambda at: at.stats_json, "dataset_stats"),
+    Calibration: _File(lambda at: at.calib_json, "calibration_points"),
+    Inference: _File(lambda at: at.infer_json, "ratio_inference"),
+    Verdict: _File(lambda at: at.work_dir / "verdict.json", "lane_b_summary"),
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """Reads and writes one experiment's records at its locations."""
+
+    locations: Locations
+
+    def path(self, record_type: type[Record]) -> AnyPath:
+        """Where records of this type lie."""
+        return _FILES[record_type].place(self.locations)
+
+    def has(self, record_type: type[Record]) -> bool:
+        """Whether a record of this type was written."""
+        return bool(self.path(record_type).exists())
+
+    def read(self, record_type: type[RecordT]) -> RecordT:
+        """The record of this type.
+
+        Raises:
+            StorageError: not made yet, or the file does not hold such a record.
+        """
+        path = self.path(record_type)
+        return _parse(record_type, read_text(path, _FILES[record_type].made_by), path)
+
+    def write(self, record: Record) -> AnyPath:
+        """Write a record's JSON, and the .env or .txt that stands beside it; returns the JSON's path."""
+        path = self.path(type(record))
+        write_text(path, record.to_json())
+        at = self.locations
+        if isinstance(record, BaselineThreshold):
+            write_text(at.baseline_threshold_env, threshold_env(record))
+        elif isinstance(record, ScalingParams):
+            write_text(at.scaling_txt, f"{record.n_scaling_params}\n")
+        elif isinstance(record, Calibration):
+            write_text(at.calib_env, calibration_env(record))
+        return path
+
+    def run_path(self, name: str) -> AnyPath:
+        """Where the result of the run in the role `name` (such as baseline_s41) is kept."""
+        return self.locations.work_dir / "run_results" / f"{name}.json"
+
+    def write_run(self, name: str, result: RunResult) -> AnyPath:
+        """Keep a run's result under its role."""
+        path = self.run_path(name)
+        write_text(path, result.to_json())
+        return path
+
+    def read_run(self, name: str, made_by: str) -> RunResult:
+        """The result of the run in the role `name`; a StorageError names the asset partition that makes it."""
+        path = self.run_path(name)
+        return _parse(RunResult, read_text(path, made_by), path)
+
+    def has_run(self, name: str) -> bool:
+        """Whether the run in the role `name` has a result."""
+        return bool(self.run_path(name).exists())
+
+    def write_manifest(self, rows: Iterable[CandidateRow]) -> AnyPath:
+        """Write candidate_runs.csv whole."""
+        write_text(self.locations.manifest_csv, manifest_csv(rows))
+        return self.locations.manifest_csv
+
+    def read_manifest(self) -> list[CandidateRow]:
+        """The rows of candidate_runs.csv."""
+        path = self.locations.manifest_csv
+        return parse_manifest(read_text(path, "inference_schema"), str(path))
+
+
+def _parse(record_type: type[RecordT], text: str, path: AnyPath) -> RecordT:
+    try:
+        return record_type.from_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise StorageError(
+            f"{path}: {where}: {first['msg']} ({error.error_count()} problem(s)). Materialize the asset that makes it again."
+        ) from None

@@ -1,0 +1,228 @@
+"""The DuckDB file: the lane B schema table of all experiments.
+
+DuckDB lets one process at a time write, so every call here opens the file, does one short transaction and closes it;
+a file that another process holds is waited for, then reported with its holder. Training never opens it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laneb.records.base import canonical_hash
+from laneb.storage.atomic import StorageError
+from laneb.storage.schema_table import COLUMN_TYPES, SCHEMA_COLUMNS, SchemaRow
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+TABLE = "lane_b_inference_schema"
+VERSION_TABLE = "lane_b_schema_version"
+SCHEMA_VERSION = 1
+_SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
+# DuckDB refuses a second connection of another configuration within one process, so those take turns.
+_one_connection = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The DuckDB file at `path`; `wait_seconds` is how long a lock held by another process is waited for."""
+
+    path: Path
+    wait_seconds: float = 60.0
+
+    @contextlib.contextmanager
+    def connect(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that is closed whatever happens inside.
+
+        Raises:
+            StorageError: another process held the lock all the while (it is named), or the file is not DuckDB's.
+        """
+        import duckdb
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _one_connection:
+            connection = self._open(read_only)
+            try:
+                if not read_only:
+                    _migrate(connection)
+                yield connection
+            except duckdb.ConstraintException as error:
+                raise StorageError(f"{self.path}: {error}") from error
+            finally:
+                connection.close()
+
+    def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        import duckdb
+        import tenacity
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, duckdb.IOException) and _is_lock(error)),
+            wait=tenacity.wait_random(0.02, 0.25),
+            stop=tenacity.stop_after_delay(self.wait_seconds),
+            reraise=True,
+        )
+        try:
+            return retrying(duckdb.connect, str(self.path), read_only=read_only)
+        except duckdb.IOException as error:
+            if _is_lock(error):
+                holder = re.search(r"held in (.+?\(PID \d+\))", str(error))
+                raise StorageError(
+                    f"{self.path} is held by {holder.group(1) if holder else 'another process'} since more than "
+                    f"{self.wait_seconds:g} s. Close it there, then try again."
+                ) from error
+            raise StorageError(f"{self.path} can't be opened as a DuckDB file: {error}") from error
+        except duckdb.Error as error:
+            raise StorageError(f"{self.path} can't be opened as a DuckDB file: {error}") from error
+
+    def upsert(
+        self, experiment: str, rows: Sequence[SchemaRow], fingerprints: Sequence[str], *, skip_existing: bool
+    ) -> int:
+        """Write rows in one transaction; returns how many were new or replaced.
+
+        A row whose key (experiment, run_id, run_fingerprint) exists stays as it is when `skip_existing`, and is
+        replaced otherwise; either way it becomes the current row of its run_id.
+        """
+        if len(rows) != len(fingerprints):
+            raise ValueError(f"{len(rows)} rows but {len(fingerprints)} fingerprints.")
+        written = 0
+        with self.connect() as connection, _transaction(connection):
+            for row, fingerprint in zip(rows, fingerprints, strict=True):
+                key = [experiment, row.values["run_id"], fingerprint]
+                where = "WHERE experiment = ? AND run_id = ? AND run_fingerprint = ?"
+                [revision] = _one(connection, f"SELECT coalesce(max(revision), 0) + 1 FROM {TABLE}")
+                [known] = _one(connection, f"SELECT count(*) FROM {TABLE} {where}", key)
+                if known and skip_existing:
+                    connection.execute(f"UPDATE {TABLE} SET revision = ? {where}", [revision, *key])
+                    continue
+                connection.execute(f"DELETE FROM {TABLE} {where}", key)
+                cells = [row.values[name] for name in SCHEMA_COLUMNS]
+                names = ", ".join(("experiment", "run_fingerprint", "revision", "csv_text", *SCHEMA_COLUMNS))
+                marks = ", ".join("?" * (4 + len(cells)))
+                connection.execute(
+                    f"INSERT INTO {TABLE} ({names}) VALUES ({marks})",
+                    [experiment, fingerprint, revision, row.text, *cells],
+                )
+                written += 1
+        return written
+
+    def import_rows(self, experiment: str, rows: Sequence[SchemaRow], *, skip_existing: bool) -> int:
+        """Rows of a CSV made elsewhere, as rows of `experiment`; a row's fingerprint is the hash of its text."""
+        return self.upsert(experiment, rows, [row_fingerprint(row) for row in rows], skip_existing=skip_existing)
+
+    def current_rows(self, experiment: str) -> pd.DataFrame:
+        """The latest row of each run_id: experiment, run_fingerprint and the 21 columns, in order of writing."""
+        return self._select(_current("experiment = ?"), [experiment])
+
+    def all_rows(self, experiment: str | None = None) -> pd.DataFrame:
+        """Every row, earlier campaigns too, of one experiment or of all."""
+        return self._select(*_every(experiment))
+
+    def csv_texts(self, experiment: str, *, every: bool = False) -> list[str]:
+        """The CSV text of the current rows, or of every row."""
+        query, parameters = _every(experiment) if every else (_current("experiment = ?"), [experiment])
+        frame = self._select(query, parameters, columns="csv_text")
+        return [str(text) for text in frame["csv_text"]]
+
+    def _select(self, query: str, parameters: list[str], columns: str = "") -> pd.DataFrame:
+        import pandas as pd
+
+        names = columns or ", ".join(("experiment", "run_fingerprint", *SCHEMA_COLUMNS))
+        if not self.path.exists():
+            return pd.DataFrame(columns=names.split(", "))
+        with self.connect(read_only=True) as connection:
+            if not _has_table(connection, TABLE):
+                return pd.DataFrame(columns=names.split(", "))
+            return connection.execute(f"SELECT {names} FROM ({query}) ORDER BY revision", parameters).df()
+
+
+def row_fingerprint(row: SchemaRow) -> str:
+    """Identity of an imported row: the hash of its text, line end left out."""
+    return canonical_hash(row.text.rstrip("\r\n"))
+
+
+def _current(condition: str) -> str:
+    return (
+        f"SELECT * FROM {TABLE} WHERE {condition} "
+        "QUALIFY row_number() OVER (PARTITION BY experiment, run_id ORDER BY revision DESC) = 1"
+    )
+
+
+def _every(experiment: str | None) -> tuple[str, list[str]]:
+    if experiment is None:
+        return f"SELECT * FROM {TABLE}", []
+    return f"SELECT * FROM {TABLE} WHERE experiment = ?", [experiment]
+
+
+@contextlib.contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[str] | None = None) -> tuple[int, ...]:
+    row = connection.execute(query, parameters or []).fetchone()
+    assert row is not None
+    return row
+
+
+def _is_lock(error: Exception) -> bool:
+    return "lock" in str(error).lower()
+
+
+def _has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+    [count] = _one(connection, "SELECT count(*) FROM information_schema.tables WHERE table_name = ?", [name])
+    return bool(count)
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Bring the file to the current version; a newer one is refused rather than guessed at."""
+    if _has_table(connection, VERSION_TABLE):
+        [version] = _one(connection, f"SELECT max(version) FROM {VERSION_TABLE}")
+        if version > SCHEMA_VERSION:
+            raise StorageError(
+                f"the DuckDB file has lane B schema version {version}, but this Lane B knows {SCHEMA_VERSION}: "
+                "install a newer Lane B, or point LANE_B_DUCKDB_PATH elsewhere."
+            )
+        return
+    with _transaction(connection):
+        old = _has_table(connection, TABLE)
+        if old:
+            connection.execute(f"ALTER TABLE {TABLE} RENAME TO {TABLE}_before")
+        columns = ", ".join(f"{name} {_SQL_TYPES[kind]}" for name, kind in COLUMN_TYPES.items())
+        connection.execute(
+            f"CREATE TABLE {TABLE} (experiment VARCHAR NOT NULL, run_fingerprint VARCHAR NOT NULL, "
+            f"revision BIGINT NOT NULL, csv_text VARCHAR NOT NULL, {columns}, "
+            "PRIMARY KEY (experiment, run_id, run_fingerprint))"
+        )
+        connection.execute(f"CREATE TABLE {VERSION_TABLE} (version INTEGER NOT NULL)")
+        connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES ({SCHEMA_VERSION})")
+        if old:
+            _take_over(connection)
+
+
+def _take_over(connection: duckdb.DuckDBPyConnection) -> None:
+    """Rows of a table that holds the 21 columns alone, as people's scripts made it, become rows of `before_laneb`."""
+    from laneb.storage.schema_table import row_from_values
+
+    names = ", ".join(SCHEMA_COLUMNS)
+    old_rows = connection.execute(f"SELECT {names} FROM {TABLE}_before").fetchall()
+    for revision, cells in enumerate(old_rows, start=1):
+        row = row_from_values(dict(zip(SCHEMA_COLUMNS, cells, strict=True)))
+        marks = ", ".join("?" * (4 + len(cells)))
+        connection.execute(
+            f"INSERT OR IGNORE INTO {TABLE} (experiment, run_fingerprint, revision, csv_text, {names}) VALUES ({marks})",
+            ["before_laneb", row_fingerprint(row), revision, row.text, *cells],
+        )
+    connection.execute(f"DROP TABLE {TABLE}_before")
