@@ -41,7 +41,7 @@ class Experiment(Record):
             description=settings.description,
             origins=dict(settings.origins),
             overrides=dict(settings.overrides),
-            **sections,  # type: ignore[arg-type]
+            **sections,
         )
 
     def section_hash(self, title: str) -> str:

@@ -78,9 +78,8 @@ def parse_schema_csv(text: str, path: str) -> list[SchemaRow]:
             *([f"missing {', '.join(missing)}"] if missing else []),
             *([f"unknown {', '.join(unknown)}"] if unknown else []),
         ]
-        raise StorageError(
-            f"{path} line 1: not the header of the lane B schema: {'; '.join(parts) or 'the columns are in another order'}."
-        )
+        difference = "; ".join(parts) or "the columns are in another order"
+        raise StorageError(f"{path} line 1: not the header of the lane B schema: {difference}.")
     rows = []
     for line, cells, raw in records[1:]:
         if not cells:

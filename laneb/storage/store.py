@@ -124,5 +124,6 @@ def _parse(record_type: type[RecordT], text: str, path: AnyPath) -> RecordT:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise StorageError(
-            f"{path}: {where}: {first['msg']} ({error.error_count()} problem(s)). Materialize the asset that makes it again."
+            f"{path}: {where}: {first['msg']} ({error.error_count()} problem(s)). Materialize the asset that makes it "
+            "again."
         ) from None

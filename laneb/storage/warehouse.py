@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from laneb.records.base import canonical_hash
 from laneb.storage.atomic import StorageError
-from laneb.storage.schema_table import COLUMN_TYPES, SCHEMA_COLUMNS, SchemaRow
+from laneb.storage.schema_table import COLUMN_TYPES, SCHEMA_COLUMNS, SchemaRow, row_from_values
 
 if TYPE_CHECKING:
     import duckdb
@@ -102,13 +102,7 @@ class Warehouse:
                     connection.execute(f"UPDATE {TABLE} SET revision = ? {where}", [revision, *key])
                     continue
                 connection.execute(f"DELETE FROM {TABLE} {where}", key)
-                cells = [row.values[name] for name in SCHEMA_COLUMNS]
-                names = ", ".join(("experiment", "run_fingerprint", "revision", "csv_text", *SCHEMA_COLUMNS))
-                marks = ", ".join("?" * (4 + len(cells)))
-                connection.execute(
-                    f"INSERT INTO {TABLE} ({names}) VALUES ({marks})",
-                    [experiment, fingerprint, revision, row.text, *cells],
-                )
+                _insert(connection, experiment, fingerprint, revision, row)
                 written += 1
         return written
 
@@ -139,7 +133,10 @@ class Warehouse:
         with self.connect(read_only=True) as connection:
             if not _has_table(connection, TABLE):
                 return pd.DataFrame(columns=names.split(", "))
-            return connection.execute(f"SELECT {names} FROM ({query}) ORDER BY revision", parameters).df()
+            frame: pd.DataFrame = connection.execute(
+                f"SELECT {names} FROM ({query}) ORDER BY revision", parameters
+            ).df()
+            return frame
 
 
 def row_fingerprint(row: SchemaRow) -> str:
@@ -175,6 +172,17 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[str
     row = connection.execute(query, parameters or []).fetchone()
     assert row is not None
     return row
+
+
+def _insert(
+    connection: duckdb.DuckDBPyConnection, experiment: str, fingerprint: str, revision: int, row: SchemaRow
+) -> None:
+    names = ", ".join(("experiment", "run_fingerprint", "revision", "csv_text", *SCHEMA_COLUMNS))
+    marks = ", ".join("?" * (4 + len(SCHEMA_COLUMNS)))
+    cells = [row.values[name] for name in SCHEMA_COLUMNS]
+    connection.execute(
+        f"INSERT INTO {TABLE} ({names}) VALUES ({marks})", [experiment, fingerprint, revision, row.text, *cells]
+    )
 
 
 def _is_lock(error: Exception) -> bool:
@@ -214,15 +222,9 @@ def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _take_over(connection: duckdb.DuckDBPyConnection) -> None:
     """Rows of a table that holds the 21 columns alone, as people's scripts made it, become rows of `before_laneb`."""
-    from laneb.storage.schema_table import row_from_values
-
     names = ", ".join(SCHEMA_COLUMNS)
     old_rows = connection.execute(f"SELECT {names} FROM {TABLE}_before").fetchall()
-    for revision, cells in enumerate(old_rows, start=1):
+    for revision, cells in enumerate(dict.fromkeys(old_rows), start=1):
         row = row_from_values(dict(zip(SCHEMA_COLUMNS, cells, strict=True)))
-        marks = ", ".join("?" * (4 + len(cells)))
-        connection.execute(
-            f"INSERT OR IGNORE INTO {TABLE} (experiment, run_fingerprint, revision, csv_text, {names}) VALUES ({marks})",
-            ["before_laneb", row_fingerprint(row), revision, row.text, *cells],
-        )
+        _insert(connection, "before_laneb", row_fingerprint(row), revision, row)
     connection.execute(f"DROP TABLE {TABLE}_before")
