@@ -23,6 +23,8 @@ class RunResult(Record):
     timestamp_utc: str
     run_id: str
     fingerprint: str
+    recipe: str = ""
+    """Identity of all that decides the outcome but seed and horizon: runs of one recipe can be compared."""
     backend: str
     seed: int
     depth: int

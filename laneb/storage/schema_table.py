@@ -108,7 +108,8 @@ def render_schema_csv(texts: list[str]) -> str:
 
 def _records(text: str) -> Iterator[tuple[int, list[str], str]]:
     """(line number, cells, raw text with its line end) of each CSV record; a quoted cell may span lines."""
-    lines = text.splitlines(keepends=True)
+    # Only \n, \r and \r\n end lines here: str.splitlines knows more, which may stand inside a cell.
+    lines = io.StringIO(text, newline="")
     read: list[str] = []
 
     def feed() -> Iterator[str]:

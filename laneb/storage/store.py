@@ -25,6 +25,7 @@ from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.storage.atomic import StorageError, read_text, write_text
+from laneb.storage.schema_table import render_schema_csv
 from laneb.storage.formats import calibration_env, manifest_csv, parse_manifest, threshold_env
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -115,6 +116,11 @@ class Store:
         """The rows of candidate_runs.csv."""
         path = self.locations.manifest_csv
         return parse_manifest(read_text(path, "inference_schema"), str(path))
+
+    def write_schema_csv(self, texts: list[str]) -> AnyPath:
+        """Write the CSV export of the schema table from its rows' texts."""
+        write_text(self.locations.schema_path, render_schema_csv(texts))
+        return self.locations.schema_path
 
 
 def _parse(record_type: type[RecordT], text: str, path: AnyPath) -> RecordT:

@@ -46,8 +46,9 @@ class Warehouse:
         """
         import duckdb
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         with _one_connection:
+            if not read_only:
+                self._create_once()
             connection = self._open(read_only)
             try:
                 if not read_only:
@@ -57,6 +58,26 @@ class Warehouse:
                 raise StorageError(f"{self.path}: {error}") from error
             finally:
                 connection.close()
+
+    def _create_once(self) -> None:
+        """Create the file under a lock of ours.
+
+        DuckDB looks whether the file is there before it locks it, so of two processes that find none, the second one
+        would write an empty database over what the first has committed by then.
+        """
+        if self.path.exists():
+            return
+        from filelock import FileLock
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=self.wait_seconds):
+                if not self.path.exists():
+                    self._open(read_only=False).close()
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} can't be created: {error.strerror or error}. Choose another place with LANE_B_DUCKDB_PATH."
+            ) from error
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         import duckdb

@@ -1,0 +1,59 @@
+"""The overrides kept with an experiment: single knobs set in the launchpad or with `laneb run --set`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from laneb.places import Locations
+from laneb.settings import PARTITION_KNOBS, Settings, SettingsError, load_settings, read_overrides, validate_override
+from laneb.storage.atomic import write_text
+
+
+def write_overrides(locations: Locations, overrides: Mapping[str, Any]) -> None:
+    """Keep `overrides` with the experiment, in place of those kept before."""
+    write_text(locations.overrides_json, json.dumps(dict(sorted(overrides.items())), indent=2) + "\n")
+
+
+def apply_overrides(profile: str | None, locations: Locations, overrides: Mapping[str, Any]) -> Settings:
+    """Validate and keep the launchpad's overrides, and resolve the settings with them.
+
+    Seeds and horizons stay as they were kept: they are partitions, known since the definitions loaded.
+
+    Raises:
+        SettingsError: an unknown or bad knob, one that the environment sets, or a partition's; nothing is kept then.
+    """
+    kept = read_overrides(locations)
+    wanted = dict(validate_override(key, value) for key, value in overrides.items())
+    partitions = {key: value for key, value in kept.items() if key in _FIXED}
+    moved = sorted(key for key in wanted.keys() & _FIXED if wanted[key] != kept.get(key))
+    if moved:
+        raise SettingsError(
+            [
+                f"{key}: seeds, horizons and what starts by itself are known before definitions load, so the launchpad "
+                "can't change them. Set it with `laneb run --set`, in the profile or in the environment, then reload "
+                "the code location."
+                for key in moved
+            ]
+        )
+    work_dir = str(locations.work_dir)
+    now = {**wanted, **partitions}
+    settings = load_settings(profile, overrides=now, work_dir=work_dir)
+    hidden = sorted(settings.set_by_environment() & wanted.keys())
+    if hidden:
+        raise SettingsError([f"{key}: the environment sets it, which beats an override. Unset it there." for key in hidden])
+    write_overrides(locations, now)
+    return settings
+
+
+_FIXED = PARTITION_KNOBS | {"baseline.source", "automation.automation"}
+
+
+def owner_of(locations: Locations) -> str | None:
+    """The experiment that a work directory belongs to; None while nothing was materialized there."""
+    try:
+        text = locations.experiment_json.read_text(encoding="utf-8")
+        return str(json.loads(text)["experiment"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,74 @@
+"""Runs by the role they have in the lane. One run can have several: a calibration run can be a baseline too."""
+
+from __future__ import annotations
+
+from laneb.records.candidates import MODES, Mode
+from laneb.records.experiment import Experiment
+from laneb.records.runs import RunResult
+from laneb.storage.atomic import StorageError
+from laneb.storage.store import Store
+
+
+def baseline_role(seed: int) -> str:
+    """The baseline of a seed."""
+    return f"baseline_s{seed}"
+
+
+def calibration_role(steps: int, seed: int) -> str:
+    """The calibration run of a horizon [steps] and a seed."""
+    return f"laneb_calib_{steps}_s{seed}"
+
+
+def candidate_role(mode: Mode, seed: int) -> str:
+    """The candidate run of a mode and a seed, which is also its `run_id` in the manifest."""
+    return f"laneb_{mode}_s{seed}"
+
+
+def trained_baselines(store: Store, experiment: Experiment) -> list[RunResult]:
+    """The result of every baseline seed.
+
+    Raises:
+        StorageError: one isn't there (its partition is named), or they were trained on different recipes.
+    """
+    runs = [
+        store.read_run(baseline_role(seed), f"baseline_runs partition {seed}") for seed in experiment.baseline.seeds
+    ]
+    return same_recipe(runs, "baseline_runs")
+
+
+def calibration_runs(store: Store, experiment: Experiment) -> list[RunResult]:
+    """The result of every calibration horizon and seed; raises as `trained_baselines`."""
+    runs = [
+        store.read_run(calibration_role(steps, seed), f"calibration_runs partition {steps}|{seed}")
+        for steps in experiment.calibration.iterations
+        for seed in experiment.calibration.all_seeds
+    ]
+    return same_recipe(runs, "calibration_runs")
+
+
+def candidate_runs(store: Store, experiment: Experiment) -> dict[tuple[Mode, int], RunResult]:
+    """The candidate results that are there, by mode and seed."""
+    return {
+        (mode, seed): store.read_run(candidate_role(mode, seed), f"candidate_runs partition {seed}")
+        for mode in MODES
+        for seed in experiment.candidates.run_seeds
+        if store.has_run(candidate_role(mode, seed))
+    }
+
+
+def same_recipe(runs: list[RunResult], asset: str) -> list[RunResult]:
+    """The runs, if all but seed and horizon is equal among them.
+
+    Raises:
+        StorageError: they are mixed; the seeds of each kind are named.
+    """
+    recipes: dict[str, list[str]] = {}
+    for run in runs:
+        recipes.setdefault(run.recipe, []).append(run.run_id)
+    if len(recipes) > 1:
+        groups = "; ".join(f"{', '.join(names)} on {recipe}" for recipe, names in recipes.items())
+        raise StorageError(
+            f"{asset} are mixed: trained with different settings or corpus ({groups}). Materialize the stale partitions "
+            f"of {asset} again (or run: laneb run)."
+        )
+    return runs
