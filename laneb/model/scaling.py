@@ -7,6 +7,7 @@ import math
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from laneb.knobs import ModelKnobs
 from laneb.records.base import utc_now
 from laneb.records.scaling import ParamCounts, ScalingParams
 
@@ -51,9 +52,14 @@ class ModelShape(BaseModel):
         if self.n_kv_head == 0 or self.n_head % self.kv_heads:
             raise ValueError(
                 f"n_kv_head={self.n_kv_head}: the {self.n_head} heads of depth {self.depth}, aspect ratio "
-                f"{self.aspect_ratio}, head dim {self.head_dim} need a divisor of {self.n_head}, or -1 for as many as heads"
+                f"{self.aspect_ratio}, head dim {self.head_dim} need a divisor of {self.n_head}, or -1 for as many"
             )
         return self
+
+    @classmethod
+    def of(cls, knobs: ModelKnobs, vocab_size: int) -> Self:
+        """The shape that an experiment's knobs and its vocabulary make."""
+        return cls(vocab_size=vocab_size, **knobs.model_dump())
 
     @property
     def model_dim(self) -> int:
@@ -126,6 +132,16 @@ def count_parameters(shape: ModelShape) -> ScalingParams:
     )
 
 
+def flops_per_token(shape: ModelShape) -> int:
+    """Floating-point operations that training spends on a token, forward and backward [FLOP].
+
+    6 per weight that is multiplied (tables are looked up, not multiplied), and 12 * n_head * head_dim * window per
+    layer for attention. Source: Chowdhery et al. 2022 (arXiv:2204.02311), appendix B.
+    """
+    attention = sum(12 * shape.model_dim * shape.window(layer) for layer in range(shape.depth))
+    return 6 * count_parameters(shape).n_scaling_params + attention
+
+
 def automatic_total_batch_size(shape: ModelShape, device_batch_size: int) -> int:
     """Tokens per optimizer step that suit a model's size.
 
@@ -140,7 +156,7 @@ def automatic_total_batch_size(shape: ModelShape, device_batch_size: int) -> int
     if shape.n_kv_head != -1 and reference.n_head % shape.n_kv_head == 0:
         reference = reference.model_copy(update={"n_kv_head": shape.n_kv_head})
     share = count_parameters(shape).n_scaling_params / count_parameters(reference).n_scaling_params
-    tokens = 2 ** round(math.log2(REFERENCE_BATCH_TOKENS * share**BATCH_EXPONENT))
+    tokens: int = 2 ** round(math.log2(REFERENCE_BATCH_TOKENS * share**BATCH_EXPONENT))
     forward_tokens = device_batch_size * shape.max_seq_len
     return max(1, round(tokens / forward_tokens)) * forward_tokens
 

@@ -1,0 +1,109 @@
+"""`python -m laneb.training RUN_DIR/spec.json`: train the run that a spec describes, in the spec's directory.
+
+Exit status: 0, the run has a result; 1, it failed, and standard error says why; 2, no spec given; 75, another process
+is training it; 130 and 143, stopped by SIGINT or SIGTERM, with a checkpoint to go on from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laneb.training.interruption import Interrupted, StopRequest
+from laneb.training.run_directory import LOG, RESULT, RunHeldError, held, prepare_held, read_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from laneb.training.devices import Device
+    from laneb.training.spec import RunSpec
+
+HELD_BY_ANOTHER = 75
+
+
+def main(arguments: list[str]) -> int:
+    """Train; gives the exit status."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("usage: python -m laneb.training RUN_DIR/spec.json", file=sys.stderr)
+        return 2
+    stop = StopRequest()
+    stop.listen()
+    try:
+        spec_path = Path(arguments[0]).resolve()
+        _train(read_spec(spec_path), spec_path.parent, stop)
+        return 0
+    except Interrupted as interruption:
+        print(f"{arguments[0]}: {interruption}", file=sys.stderr)
+        return 128 + interruption.signal_number
+    except RunHeldError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return HELD_BY_ANOTHER
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
+    """Do what is left of a run; under torchrun each process does its part."""
+    from laneb.training.devices import Device
+
+    device = Device(spec)
+    try:
+        with contextlib.ExitStack() as stack:
+            done = False
+            if device.leads:
+                stack.enter_context(held(run_dir))
+                done = prepare_held(run_dir, spec) == "done"
+            if not device.agree(int(done)):
+                say = stack.enter_context(_dagster(stop)) if device.leads else _say_nothing
+                _train_prepared(spec, run_dir, device, stop, say)
+    finally:
+        device.close()
+
+
+def _train_prepared(
+    spec: RunSpec, run_dir: Path, device: Device, stop: StopRequest, say: Callable[[str], None]
+) -> None:
+    from laneb.corpus.shards import open_shards
+    from laneb.storage.atomic import write_text
+    from laneb.training.loop import Training
+    from laneb.training.reporting import Reporter, Silent
+    from laneb.training.tracking import tracker_for
+
+    shards = open_shards(spec.shards_path)
+    if shards.info.corpus_fingerprint != spec.corpus_fingerprint:
+        raise ValueError(
+            f"the token shards at {spec.shards_path} are not those of the run (fingerprint "
+            f"{shards.info.corpus_fingerprint}, wanted {spec.corpus_fingerprint}): materialize token_shards again"
+        )
+    reporter = Reporter(run_dir, spec, say, tracker_for(spec, run_dir)) if device.leads else Silent(run_dir, spec)
+    try:
+        result = Training(spec, run_dir, shards, device, reporter, stop).run()
+    finally:
+        reporter.close()
+    if device.leads:
+        write_text(run_dir / RESULT, result.model_copy(update={"log_path": str(run_dir / LOG)}).to_json())
+
+
+@contextlib.contextmanager
+def _dagster(stop: StopRequest) -> Iterator[Callable[[str], None]]:
+    """How to say a sentence to Dagster, where Dagster started this process; else one that nobody hears."""
+    import dagster_pipes
+
+    if not dagster_pipes.PipesEnvVarParamsLoader().is_dagster_pipes_process():  # type: ignore[no-untyped-call]
+        yield _say_nothing
+        return
+    stop.watch(os.getppid())
+    with dagster_pipes.open_dagster_pipes() as pipes:
+        yield pipes.log.info
+
+
+def _say_nothing(sentence: str) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

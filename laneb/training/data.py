@@ -1,0 +1,106 @@
+"""Batches as a pure function of seed and step, so that a resumed run sees what it would have seen.
+
+The training stream is cut into rows of T + 1 tokens that do not overlap. Each epoch cuts at another phase and takes
+its rows in another order; both depend on the seed and the epoch alone, and nothing is held in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROUNDS = 6
+_MASK = np.uint64(2**64 - 1)
+
+
+def _mix(value: int) -> int:
+    """One output of splitmix64 (Steele, Lea, Flood 2014): 64 well-mixed bits of a 64-bit integer."""
+    value = (value + 0x9E3779B97F4A7C15) % 2**64
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB % 2**64
+    return value ^ (value >> 31)
+
+
+def permute(index: int, size: int, key: int) -> int:
+    """Where a keyed permutation of range(size) sends an index.
+
+    A Feistel network over the smallest even number of bits that holds `size`, walked until it lands inside
+    (Black and Rogaway 2002). Unlike numpy's shuffles it needs no memory and is the same in every version.
+    """
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    low = 2**half - 1
+    while True:
+        left, right = index >> half, index & low
+        for round_number in range(_ROUNDS):
+            left, right = right, left ^ (_mix(key ^ (right << 8 | round_number)) & low)
+        index = left << half | right
+        if index < size:
+            return index
+
+
+class TrainingRows:
+    """Rows of the training stream in the order of a seed.
+
+    Args:
+        tokens: the stream, integers [N].
+        length: tokens that a row predicts, T.
+        seed: the run's seed.
+
+    Raises:
+        ValueError: the stream is shorter than two rows.
+    """
+
+    def __init__(self, tokens: NDArray[np.unsignedinteger], length: int, seed: int) -> None:
+        self._tokens, self._width, self._seed = tokens, length + 1, seed
+        self.per_epoch = (len(tokens) - length) // self._width
+        if self.per_epoch < 1:
+            raise ValueError(
+                f"the training shards hold {len(tokens):,} tokens, fewer than a row of {length} needs "
+                f"({2 * length + 1:,}): add text (LANE_B_CORPUS) or lower LANE_B_MAX_SEQ_LEN"
+            )
+
+    def batch(self, first: int, count: int) -> NDArray[np.int64]:
+        """Rows `first` to `first + count - 1` of the run: int64 [count, T + 1]."""
+        rows = np.empty((count, self._width), dtype=np.int64)
+        for place in range(count):
+            epoch, index = divmod(first + place, self.per_epoch)
+            key = _mix(_mix(self._seed) ^ epoch)
+            start = _mix(key) % self._width + permute(index, self.per_epoch, key) * self._width
+            rows[place] = self._tokens[start : start + self._width]
+        return rows
+
+    def epoch(self, first: int) -> int:
+        """Epoch of a row, from 0."""
+        return first // self.per_epoch
+
+
+def validation_rows(tokens: NDArray[np.unsignedinteger], length: int, eval_tokens: int) -> int:
+    """Rows of the validation stream, from its start, that hold about `eval_tokens` targets: one at least.
+
+    Raises:
+        ValueError: the stream is shorter than one row.
+    """
+    available = (len(tokens) - 1) // length
+    if available < 1:
+        raise ValueError(
+            f"the validation shards hold {len(tokens):,} tokens, fewer than a row of {length} needs: "
+            "add text (LANE_B_CORPUS), raise LANE_B_VALIDATION_SHARE or lower LANE_B_MAX_SEQ_LEN"
+        )
+    return min(max(1, eval_tokens // length), available)
+
+
+def validation_batches(
+    tokens: NDArray[np.unsignedinteger], length: int, rows: int, batch_rows: int, *, rank: int = 0, world: int = 1
+) -> Iterator[NDArray[np.int64]]:
+    """Consecutive rows, int64 [<= batch_rows, T + 1], every `world`-th batch from the `rank`-th on.
+
+    A row's last target is the next row's first input, so that every token is predicted once.
+    """
+    for first in range(rank * batch_rows, rows, world * batch_rows):
+        starts = np.arange(first, min(first + batch_rows, rows))[:, np.newaxis] * length
+        yield tokens[starts + np.arange(length + 1)].astype(np.int64)

@@ -1,0 +1,183 @@
+"""The device that a run computes on, alone or as one of several processes."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+from torch import distributed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from laneb.training.spec import RunSpec
+
+M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD = -4, -1, -2  # glibc's mallopt
+
+PEAK_BFLOAT16_FLOPS = {
+    "B200": 2.25e15,
+    "H200": 989e12,
+    "H100 NVL": 835e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "L40S": 362e12,
+    "A100": 312e12,
+    "A10": 125e12,
+    "RTX 5090": 209e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
+"""Dense bfloat16 peak by a part of the device's name, from NVIDIA's data sheets; the first match counts."""
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse freed buffers in place of returning them to the system.
+
+    Every activation is a fresh buffer, and by default each large one is mapped, faulted in page by page and unmapped
+    again: half of a CPU step's time. Changes no number; does nothing where the C library isn't glibc.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 * 2**20)):
+                mallopt(parameter, value)
+
+
+class Device:
+    """Where tensors lie, and what the processes of a run do together.
+
+    Attributes:
+        torch_device: for tensors.
+        rank, world: this process among those of the run; 0 of 1 when alone.
+    """
+
+    def __init__(self, spec: RunSpec) -> None:
+        """Set threads, allocator and, under torchrun, the process group.
+
+        Raises:
+            ValueError: the spec's device is not there, or the processes can't share the accumulation steps.
+        """
+        self.kind = spec.device
+        self.rank, self.world, local_rank, local_world = 0, 1, 0, 1
+        self._check_presence()
+        if distributed.is_available() and distributed.is_torchelastic_launched():
+            local_rank = distributed.get_node_local_rank()
+            if self.kind == "cuda":
+                torch.cuda.set_device(local_rank)
+            distributed.init_process_group("nccl" if self.kind == "cuda" else "gloo")
+            self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
+            local_world = self._processes_here()
+        if spec.accumulation_steps % self.world:
+            raise ValueError(
+                f"{self.world} processes can't share {spec.accumulation_steps} accumulation steps evenly (total batch "
+                f"{spec.total_batch_size} tokens, {spec.device_batch_size} rows of {spec.max_seq_len} a pass): "
+                "set LANE_B_LAUNCHER_ARGS=--nproc-per-node to a divisor, or lower LANE_B_DEVICE_BATCH_SIZE"
+            )
+        self.torch_device = torch.device(self.kind, local_rank) if self.kind == "cuda" else torch.device(self.kind)
+        if self.kind == "cpu":
+            keep_freed_memory()
+        torch.set_num_threads(max(1, spec.threads // local_world))
+        torch.set_float32_matmul_precision("high")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the log, the checkpoints and the result."""
+        return self.rank == 0
+
+    @property
+    def reduction_device(self) -> torch.device:
+        """Where float64 sums are kept: MPS has none."""
+        return torch.device("cpu") if self.kind == "mps" else self.torch_device
+
+    @property
+    def name(self) -> str:
+        """For people: the GPU's name, or the CPU and its threads."""
+        if self.kind == "cuda":
+            return torch.cuda.get_device_name(self.torch_device)
+        return self.kind if self.kind == "mps" else f"cpu ({torch.get_num_threads()} threads)"
+
+    @property
+    def peak_flops(self) -> float | None:
+        """bfloat16 peak [FLOP/s] of all processes together, or None where it isn't known."""
+        if self.kind != "cuda":
+            return None
+        known = (flops for part, flops in PEAK_BFLOAT16_FLOPS.items() if part in self.name)
+        peak = next(known, None)
+        return None if peak is None else peak * self.world
+
+    def put(self, rows: NDArray[np.int64]) -> Tensor:
+        """A batch as a tensor on the device; on CUDA from pinned memory, while the device computes."""
+        tensor = torch.from_numpy(rows)
+        if self.kind == "cuda":
+            return tensor.pin_memory().to(self.torch_device, non_blocking=True)
+        return tensor.to(self.torch_device)
+
+    def synchronise(self) -> None:
+        """Wait until the device has done what was asked of it, so that a clock reads true."""
+        if self.kind == "cuda":
+            torch.cuda.synchronize(self.torch_device)
+        elif self.kind == "mps":
+            torch.mps.synchronize()
+
+    def add_up(self, sums: Tensor) -> None:
+        """Replace a tensor by its sum over the processes."""
+        if self.world > 1:
+            distributed.all_reduce(sums)
+
+    def add_up_gradients(self, model: nn.Module, extra: Tensor) -> Tensor:
+        """Sum every gradient over the processes in one message, and `extra` (float32, 1-d) with them."""
+        if self.world == 1:
+            return extra
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), extra])
+        distributed.all_reduce(flat)
+        start = 0
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
+        return flat[start:]
+
+    def agree(self, value: int) -> int:
+        """The leading process's integer."""
+        if self.world == 1:
+            return value
+        tensor = torch.tensor([value], dtype=torch.int64, device=self.torch_device)
+        distributed.broadcast(tensor, src=0)
+        return int(tensor.item())
+
+    def peak_memory_mib(self) -> float:
+        """Most memory held so far [MiB]: the GPU's, or this process's resident set."""
+        if self.kind == "cuda":
+            return torch.cuda.max_memory_allocated(self.torch_device) / 2**20
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+    def close(self) -> None:
+        """Leave the process group."""
+        if self.world > 1:
+            distributed.destroy_process_group()
+
+    def _check_presence(self) -> None:
+        present = {
+            "cpu": True,
+            "cuda": torch.cuda.is_available() if self.kind == "cuda" else False,
+            "mps": torch.backends.mps.is_available() if self.kind == "mps" else False,
+        }
+        if not present[self.kind]:
+            raise ValueError(
+                f"device {self.kind}: this torch ({torch.__version__}) finds none here. Set LANE_B_DEVICE=cpu, or "
+                "install a torch build for it"
+            )
+
+    def _processes_here(self) -> int:
+        """Processes of the run on this machine, which share its cores: those with its node's local ranks."""
+        ranks = torch.zeros(self.world, dtype=torch.int64, device=self.kind)
+        ranks[self.rank] = distributed.get_node_local_rank() + 1
+        distributed.all_reduce(ranks)
+        return int(ranks.max().item())

@@ -1,0 +1,327 @@
+"""The training loop: batches in, updates, evaluations and checkpoints out."""
+
+from __future__ import annotations
+
+import collections
+import math
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from laneb.model.gpt import GPT
+from laneb.model.optimizer import Optimizers
+from laneb.model.scaling import flops_per_token
+from laneb.records.base import utc_now
+from laneb.records.runs import RunResult, RunStatus, ValidationPoint
+from laneb.training import checkpoint, log_lines
+from laneb.training.data import TrainingRows, validation_batches, validation_rows
+from laneb.training.evaluation import bits_per_byte
+from laneb.training.interruption import Interrupted
+from laneb.training.run_directory import CHECKPOINTS
+from laneb.training.schedule import muon_momentum
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from laneb.corpus.shards import Shards
+    from laneb.training.devices import Device
+    from laneb.training.interruption import StopRequest
+    from laneb.training.reporting import Reporter
+    from laneb.training.spec import RunSpec
+
+UNTIMED_STEPS = 10
+"""First steps, left out of every time: caches, allocators and compilers warm up in them."""
+
+LOSS_MEMORY = 0.9
+TIMED_STEPS_KEPT = 1000
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint keeps beside weights and optimizer state.
+
+    Attributes:
+        step: updates made.
+        curve: evaluations so far.
+        seconds: training time so far, without evaluation and the first steps.
+        wall_seconds: all time spent on earlier starts of the run.
+        average_loss: exponential average of the batch losses, not yet corrected for its start at 0.
+        step_seconds: the latest steps' times.
+        peak_memory_mib: most memory held on earlier starts.
+    """
+
+    step: int = 0
+    curve: list[ValidationPoint] = field(default_factory=list)
+    seconds: float = 0.0
+    wall_seconds: float = 0.0
+    average_loss: float = 0.0
+    step_seconds: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=TIMED_STEPS_KEPT))
+    peak_memory_mib: float = 0.0
+
+    @property
+    def loss(self) -> float | None:
+        """Running training loss [nats per token], or None before the first update."""
+        return self.average_loss / (1 - LOSS_MEMORY**self.step) if self.step else None
+
+    @property
+    def median_step_seconds(self) -> float | None:
+        """Median time of an update, or None before any was timed."""
+        return statistics.median(self.step_seconds) if self.step_seconds else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values only."""
+        curve = [tuple(point) for point in self.curve]
+        return {**vars(self), "curve": curve, "step_seconds": list(self.step_seconds)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Progress:
+        """The progress that `state_dict` wrote."""
+        kept = collections.deque(state["step_seconds"], maxlen=TIMED_STEPS_KEPT)
+        return cls(**{**state, "curve": [ValidationPoint(*point) for point in state["curve"]], "step_seconds": kept})
+
+
+class Training:
+    """One run on one device.
+
+    Args:
+        spec: the run.
+        run_dir: its directory.
+        shards: its tokens.
+        device: where it computes.
+        reporter: where it says how it goes.
+        stop: whether it was told to stop.
+
+    Raises:
+        ValueError: the shards are too short for one row, or hold no validation text.
+    """
+
+    def __init__(
+        self, spec: RunSpec, run_dir: Path, shards: Shards, device: Device, reporter: Reporter, stop: StopRequest
+    ) -> None:
+        self.spec, self.device, self.reporter, self.stop = spec, device, reporter, stop
+        self.checkpoints = run_dir / CHECKPOINTS
+        self.rows = TrainingRows(shards.train.tokens, spec.max_seq_len, spec.seed)
+        self._validation_tokens = shards.val.tokens
+        self._validation_rows = validation_rows(shards.val.tokens, spec.max_seq_len, spec.eval_tokens)
+        self.token_bytes = torch.tensor(shards.token_bytes, dtype=torch.int64, device=device.torch_device)
+        self.model = GPT(spec.shape, getattr(torch, spec.dtype))
+        self.model.initialise(spec.seed)
+        self.model.to(device.torch_device)
+        if spec.compile:
+            self.model.compile_parts()
+        self.optimizers = Optimizers(
+            self.model,
+            total_batch_size=spec.total_batch_size,
+            embedding_lr=spec.embedding_lr,
+            unembedding_lr=spec.unembedding_lr,
+            matrix_lr=spec.matrix_lr,
+            scalar_lr=spec.scalar_lr,
+            weight_decay=spec.weight_decay,
+        )
+        self.progress = Progress()
+        self.status: RunStatus = "ok"
+        self._started = time.monotonic()
+        self._flops_per_step = flops_per_token(spec.shape) * spec.total_batch_size
+
+    def run(self) -> RunResult:
+        """Train to the horizon, from the latest checkpoint if there is one.
+
+        Raises:
+            Interrupted: told to stop; a checkpoint of everything up to the last whole update is there.
+            CheckpointError: a checkpoint can't be written.
+        """
+        self._resume()
+        self._warm_up()
+        progress, spec = self.progress, self.spec
+        evaluations = frozenset(spec.evaluation_steps)
+        saved = progress.step
+        try:
+            while self.status == "ok":
+                if progress.step in evaluations and not self._evaluated():
+                    self._evaluate()
+                if progress.step == spec.steps or self.status != "ok":
+                    break
+                if progress.step - saved >= spec.checkpoint_every:
+                    self._save()
+                    saved = progress.step
+                self._update()
+        except Interrupted as interruption:
+            self._save()
+            self.reporter.ended(str(interruption), progress.step, [])
+            raise
+        return self._finish()
+
+    def _update(self) -> None:
+        """One optimizer step on one global batch."""
+        spec, progress = self.spec, self.progress
+        started = time.perf_counter()
+        mean = self._accumulate_gradients()
+        if not math.isfinite(mean):
+            self.status = "failed_nan"
+        step = progress.step
+        rate = spec.schedule.learning_rate(step)
+        if self.status == "ok":
+            decay = spec.schedule.weight_decay(step)
+            self.optimizers.step(learning_rate=rate, momentum=muon_momentum(step), weight_decay=decay)
+        self.optimizers.zero_grad()
+        self.device.synchronise()
+        took = time.perf_counter() - started
+        progress.step += 1
+        progress.average_loss = LOSS_MEMORY * progress.average_loss + (1 - LOSS_MEMORY) * mean
+        if step >= UNTIMED_STEPS:
+            progress.seconds += took
+            progress.step_seconds.append(took)
+        self._report_update(step, rate, took)
+
+    def _accumulate_gradients(self) -> float:
+        """Gradients of the mean loss over the global batch; gives that loss [nats per token]."""
+        spec, device = self.spec, self.device
+        passes = spec.accumulation_steps
+        first = self.progress.step * passes * spec.device_batch_size
+        losses = torch.zeros(2, dtype=torch.float32, device=device.torch_device)
+        for number in range(device.rank, passes, device.world):
+            if device.world == 1:
+                self.stop.check()
+            rows = device.put(self.rows.batch(first + number * spec.device_batch_size, spec.device_batch_size))
+            loss = self.model(rows[:, :-1], rows[:, 1:]) / passes
+            loss.backward()
+            losses[0] += loss.detach()
+        # Several processes leave together or not at all, so the wish to stop travels with the gradients.
+        losses[1] = self.stop.requested()
+        mean, stop = device.add_up_gradients(self.model, losses).tolist()
+        if device.world > 1 and stop:
+            self.optimizers.zero_grad()
+            raise Interrupted(self.stop.requested() or int(stop))
+        return float(mean)
+
+    def _report_update(self, step: int, rate: float, took: float) -> None:
+        spec, progress, peak = self.spec, self.progress, self.device.peak_flops
+        typical = progress.median_step_seconds
+        self.reporter.trained(
+            step=step,
+            loss=progress.loss if progress.loss is not None else math.nan,
+            learning_rate=rate,
+            step_seconds=took,
+            mfu_percent=0.0 if peak is None else 100 * self._flops_per_step / took / peak,
+            epoch=self.rows.epoch(step * spec.accumulation_steps * spec.device_batch_size) + 1,
+            seconds=progress.seconds,
+            eta_seconds=None if typical is None else typical * (spec.steps - progress.step),
+        )
+
+    def _evaluate(self) -> None:
+        """Add a point to the curve."""
+        spec, device, progress = self.spec, self.device, self.progress
+        batches = validation_batches(
+            self._validation_tokens,
+            spec.max_seq_len,
+            self._validation_rows,
+            spec.device_batch_size,
+            rank=device.rank,
+            world=device.world,
+        )
+        between = self.stop.check if device.world == 1 else lambda: None
+        bpb = bits_per_byte(self.model, batches, self.token_bytes, device, between)
+        self.reporter.evaluated(progress.step, bpb, progress.seconds)
+        if math.isfinite(bpb):
+            progress.curve.append(ValidationPoint(progress.step, progress.seconds, bpb))
+        else:
+            self.status = "failed_nan"
+
+    def _evaluated(self) -> bool:
+        return bool(self.progress.curve) and self.progress.curve[-1].step == self.progress.step
+
+    def _save(self) -> None:
+        """Keep everything that the rest of the run depends on."""
+        if not self.device.leads:
+            return
+        progress = self.progress
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": self.optimizers.state_dict(),
+            "progress": {
+                **progress.state_dict(),
+                "wall_seconds": self._wall_seconds(),
+                "peak_memory_mib": self._peak_memory_mib(),
+            },
+            "sizes": self.reporter.sizes(),
+            "fingerprint": self.spec.fingerprint,
+        }
+        checkpoint.save(self.checkpoints, progress.step, state)
+
+    def _resume(self) -> None:
+        """Go on from the latest checkpoint that can be read."""
+        state, step, warnings = self._latest() if self.device.leads else ({}, 0, [])
+        step = self.device.agree(step)
+        if not self.device.leads and step:
+            state = checkpoint.load(checkpoint.path_of(self.checkpoints, step), self.device.torch_device)
+        if step:
+            self.model.load_state_dict(state["model"])
+            self.optimizers.load_state_dict(state["optimizers"])
+            self.progress = Progress.from_state(state["progress"])
+        self.reporter.open(tuple(state["sizes"]) if step else (0, 0))
+        self.reporter.started(self.device.name, self.model.head.weight.numel(), step, self.device.world)
+        for warning in warnings:
+            self.reporter.warned(warning)
+
+    def _latest(self) -> tuple[dict[str, Any], int, list[str]]:
+        warnings = []
+        for step, path in checkpoint.found(self.checkpoints):
+            try:
+                state = checkpoint.load(path, self.device.torch_device)
+            except checkpoint.CheckpointError as error:
+                warnings.append(f"{error}; going back to the one before")
+                continue
+            if state["fingerprint"] == self.spec.fingerprint:
+                return state, step, warnings
+            warnings.append(f"checkpoint {path} is of another run; going back to the one before")
+        return {}, 0, warnings
+
+    def _warm_up(self) -> None:
+        """Compile before the clock runs: a resumed run would pay for it within its timed steps."""
+        if self.spec.compile:
+            rows = torch.zeros(self.spec.device_batch_size, self.spec.max_seq_len, dtype=torch.int64)
+            rows = rows.to(self.device.torch_device)
+            self.model(rows, rows).backward()
+            self.optimizers.zero_grad()
+            self.device.synchronise()
+
+    def _finish(self) -> RunResult:
+        progress, spec = self.progress, self.spec
+        peak, finished = self._peak_memory_mib(), self.status == "ok"
+        best = min((point.bpb for point in progress.curve), default=None) if finished else None
+        lines = log_lines.footer(peak_memory_mib=peak, minutes=progress.seconds / 60, minimum_bpb=best)
+        self.reporter.ended(self.status, progress.step, lines)
+        typical = progress.median_step_seconds
+        return RunResult(
+            timestamp_utc=utc_now(),
+            run_id=spec.run_id,
+            fingerprint=spec.fingerprint,
+            recipe=spec.recipe,
+            backend=spec.backend,
+            seed=spec.seed,
+            depth=spec.depth,
+            max_seq_len=spec.max_seq_len,
+            device_batch_size=spec.device_batch_size,
+            total_batch_size=spec.total_batch_size,
+            n_scaling_params=spec.n_scaling_params,
+            steps=progress.step,
+            warmdown_ratio=spec.warmdown_ratio,
+            status=self.status,
+            val_curve=tuple(progress.curve),
+            final_train_loss=progress.loss if finished else None,
+            tok_per_sec_median=None if typical is None else spec.total_batch_size / typical,
+            dt_median_ms=None if typical is None else typical * 1000,
+            total_training_time_sec=progress.seconds,
+            wall_time_sec=self._wall_seconds(),
+            peak_mem_mib=peak,
+            device=self.device.name,
+        )
+
+    def _wall_seconds(self) -> float:
+        return self.progress.wall_seconds + time.monotonic() - self._started
+
+    def _peak_memory_mib(self) -> float:
+        return max(self.progress.peak_memory_mib, self.device.peak_memory_mib())

@@ -1,0 +1,141 @@
+"""A run's directory: whose it is, how far it got, and who is writing in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from laneb.records.runs import RunResult
+from laneb.storage.atomic import write_text
+from laneb.training.spec import RunSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPEC, RESULT, LOG, EVENTS, CHECKPOINTS = "spec.json", "result.json", "train.log", "events.jsonl", "checkpoint"
+
+State = Literal["done", "resume", "fresh"]
+
+
+class RunHeldError(ValueError):
+    """Another process is training in the directory."""
+
+
+def prepare(run_dir: Path, spec: RunSpec) -> State:
+    """Make a directory ready for a spec and say how far the run is.
+
+    A directory that holds another fingerprint is renamed to `<name>.<its fingerprint>`, never overwritten; one of
+    the wanted fingerprint that was set aside earlier comes back in its place.
+
+    Returns:
+        "done": a result is there; "resume": a checkpoint is; "fresh": neither.
+
+    Raises:
+        RunHeldError: another process is training there.
+        StorageError: the place can't be written.
+    """
+    with held(run_dir):
+        return prepare_held(run_dir, spec)
+
+
+def prepare_held(run_dir: Path, spec: RunSpec) -> State:
+    """`prepare` for the process that holds the directory."""
+    present = _fingerprint(run_dir)
+    if present not in (None, spec.fingerprint):
+        run_dir.rename(_free_name(run_dir.with_name(f"{run_dir.name}.{present}")))
+        present = None
+    kept = run_dir.with_name(f"{run_dir.name}.{spec.fingerprint}")
+    if present is None and _fingerprint(kept) == spec.fingerprint and not run_dir.exists():
+        kept.rename(run_dir)
+    if read_result(run_dir, spec) is not None:
+        return "done"
+    write_text(run_dir / SPEC, spec.to_json())
+    checkpoints = run_dir / CHECKPOINTS
+    return "resume" if checkpoints.is_dir() and any(checkpoints.glob("step_*.pt")) else "fresh"
+
+
+def read_spec(path: Path) -> RunSpec:
+    """The spec in a file.
+
+    Raises:
+        ValueError: not there, or not a run's spec.
+    """
+    try:
+        return RunSpec.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"{path} is not a run's spec: {field}: {first['msg']}") from error
+
+
+def read_result(run_dir: Path, spec: RunSpec) -> RunResult | None:
+    """The result of a spec's run, or None while there is none that can be read."""
+    try:
+        result = RunResult.from_json((run_dir / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if result.fingerprint == spec.fingerprint else None
+
+
+@contextlib.contextmanager
+def held(run_dir: Path) -> Iterator[None]:
+    """Hold a run's directory: one process at a time, and the lock dies with its holder.
+
+    Raises:
+        RunHeldError: another process holds it.
+        ValueError: the place can't be written.
+    """
+    lock_path, holder_path = (run_dir.with_name(f".{run_dir.name}.{end}") for end in ("lock", "holder"))
+    try:
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_path, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise RunHeldError(
+            f"{run_dir} is being trained by {_holder(holder_path)}: wait until it ends, or stop it"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{run_dir} can't be written: {error.strerror or error}") from error
+    try:
+        with contextlib.suppress(OSError):
+            holder_path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder_path.unlink()
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {holder['pid']} on {holder['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _fingerprint(run_dir: Path) -> str | None:
+    """Fingerprint of the spec in a directory; None where there is no directory, or nothing in it to keep."""
+    if not run_dir.is_dir() or not any(run_dir.iterdir()):
+        return None
+    try:
+        return read_spec(run_dir / SPEC).fingerprint
+    except ValueError:
+        return "unknown"
+
+
+def _free_name(path: Path) -> Path:
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}.{number}")
+    return candidate

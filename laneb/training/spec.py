@@ -1,0 +1,184 @@
+"""A run's spec: everything that decides its outcome, and so its identity."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from laneb.knobs import ModelKnobs, TrainingKnobs
+from laneb.model.scaling import ModelShape, count_parameters, flops_per_token, resolve_total_batch_size
+from laneb.records.base import canonical_hash
+from laneb.records.corpus import TokenShards
+from laneb.records.scaling import ScalingParams
+from laneb.training import hardware
+from laneb.training.schedule import Schedule, evaluation_steps
+
+ARITHMETIC = 1
+"""Raised whenever the training code changes what a run computes, so that no older result passes for the new one."""
+
+BFLOAT16_MIN_WIDTH = 256
+"""Narrower models lose more to the casts than the CPU's bfloat16 units save."""
+
+COMPILE_MIN_STEP_FLOPS = 5e10
+"""On the CPU, compiling costs 15 to 40 seconds: worth it only for a model whose every step is long."""
+
+
+class RunSpec(BaseModel):
+    """One training run. Equal fingerprints train once and share one directory.
+
+    The threshold and the requested ratio are not in it: the time to a target is read from the stored curve, so that a
+    moved threshold retrains nothing. Nor is the number of processes: they share the same global batches in the same
+    order, and change only the rounding of the sums.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    places: ClassVar[frozenset[str]] = frozenset(
+        {"shards_path", "nanochat_dir", "nanochat_python", "checkpoint_every", "wandb_run_base"}
+    )
+    """Fields that say where or how often, not what: left out of the fingerprint."""
+
+    arithmetic: int = ARITHMETIC
+    backend: Literal["builtin", "nanochat"] = "builtin"
+    depth: int
+    aspect_ratio: int
+    head_dim: int
+    n_kv_head: int
+    max_seq_len: int
+    window_pattern: str
+    vocab_size: int
+    corpus_fingerprint: str
+    tokenizer_id: str
+    seed: int = Field(ge=0, lt=2**31)
+    steps: int = Field(ge=1)
+    device_batch_size: int = Field(ge=1)
+    total_batch_size: int = Field(ge=1)
+    eval_every: int = Field(ge=1)
+    eval_every_late: int = Field(ge=1)
+    eval_tokens: int = Field(ge=1)
+    embedding_lr: float = Field(gt=0)
+    unembedding_lr: float = Field(gt=0)
+    matrix_lr: float = Field(gt=0)
+    scalar_lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_ratio: float = Field(ge=0, lt=1)
+    warmdown_ratio: float = Field(ge=0, le=1)
+    final_lr_share: float = Field(ge=0, le=1)
+    device: Literal["cpu", "cuda", "mps"]
+    dtype: Literal["float32", "bfloat16"]
+    compile: bool
+    threads: int = Field(ge=1)
+    shards_path: str
+    checkpoint_every: int = Field(ge=1)
+    wandb_run_base: str = "dummy"
+    nanochat_dir: str = ""
+    nanochat_python: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the run: sha256 (16 hex digits) of what decides its outcome."""
+        return canonical_hash(self.model_dump(mode="json", exclude=set(self.places)))
+
+    @property
+    def recipe(self) -> str:
+        """Identity of all that decides the outcome but seed and horizon: runs of one recipe can be compared."""
+        return canonical_hash(self.model_dump(mode="json", exclude={*self.places, "seed", "steps"}))
+
+    @property
+    def run_id(self) -> str:
+        """Readable name; free of any role, since a calibration run can be a baseline too."""
+        return f"d{self.depth}_i{self.steps}_s{self.seed}"
+
+    @property
+    def shape(self) -> ModelShape:
+        """The model's shape."""
+        return ModelShape(**{name: getattr(self, name) for name in ModelShape.model_fields})
+
+    @property
+    def n_scaling_params(self) -> int:
+        """Parameters that the ratio counts."""
+        return count_parameters(self.shape).n_scaling_params
+
+    @property
+    def realised_ratio(self) -> float:
+        """Training tokens per scaling parameter."""
+        return self.steps * self.total_batch_size / self.n_scaling_params
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Forward passes of `device_batch_size` rows that make one update."""
+        return self.total_batch_size // (self.device_batch_size * self.max_seq_len)
+
+    @property
+    def schedule(self) -> Schedule:
+        """How rates change over the run."""
+        return Schedule(self.steps, self.warmup_ratio, self.warmdown_ratio, self.final_lr_share)
+
+    @property
+    def evaluation_steps(self) -> tuple[int, ...]:
+        """Steps at which the run is evaluated."""
+        return evaluation_steps(self.steps, self.eval_every, self.eval_every_late)
+
+    def to_json(self) -> str:
+        """The text of `spec.json`."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def spec_for(
+    shards: TokenShards,
+    scaling: ScalingParams,
+    model: ModelKnobs,
+    training: TrainingKnobs,
+    *,
+    seed: int,
+    steps: int,
+) -> RunSpec:
+    """The spec of a run of `steps` updates with `seed`, every automatic choice fixed by rule, none by timing.
+
+    Raises:
+        ValueError: the vocabulary of shards and model differ, the batch is not whole forward passes, the horizon is
+            not positive.
+    """
+    if steps < 1:
+        raise ValueError(f"horizon of {steps} steps: a run needs at least one step")
+    if scaling.vocab_size != shards.vocab_size:
+        raise ValueError(
+            f"the model's vocabulary has {scaling.vocab_size} tokens and that of the shards at {shards.path} has "
+            f"{shards.vocab_size}: materialize tokenizer, token_shards and scaling_params again"
+        )
+    shape = ModelShape(vocab_size=shards.vocab_size, **{name: getattr(model, name) for name in ModelKnobs.model_fields})
+    device = hardware.resolve_device(training.device)
+    total = resolve_total_batch_size(shape, training.device_batch_size, training.total_batch_size)
+    same_name = RunSpec.model_fields.keys() & TrainingKnobs.model_fields.keys()
+    values: dict[str, Any] = {name: getattr(training, name) for name in same_name} | {
+        **shape.model_dump(),
+        "corpus_fingerprint": shards.corpus_fingerprint,
+        "tokenizer_id": shards.tokenizer_id,
+        "seed": seed,
+        "steps": steps,
+        "total_batch_size": total,
+        "eval_every_late": training.eval_every_late or max(1, training.eval_every // 4),
+        "device": device,
+        "dtype": choose_dtype(shape, device),
+        "compile": choose_compile(shape, device, training.device_batch_size),
+        "threads": training.threads or hardware.usable_cores(),
+        "shards_path": shards.path,
+    }
+    return RunSpec(**values)
+
+
+def choose_dtype(shape: ModelShape, device: str) -> str:
+    """Number format of the forward and backward pass; weights and their updates are always float32."""
+    if device == "cuda":
+        capability = hardware.cuda_capability()
+        return "bfloat16" if capability is not None and capability >= 8 else "float32"
+    wide = shape.model_dim >= BFLOAT16_MIN_WIDTH
+    return "bfloat16" if device == "cpu" and wide and hardware.cpu_multiplies_bfloat16() else "float32"
+
+
+def choose_compile(shape: ModelShape, device: str, device_batch_size: int) -> bool:
+    """Whether torch.compile is used. The horizon has no say: runs that are compared take the same time per step."""
+    if device == "cuda":
+        return True
+    forward_flops = flops_per_token(shape) * device_batch_size * shape.max_seq_len
+    return device == "cpu" and forward_flops >= COMPILE_MIN_STEP_FLOPS and hardware.can_compile_for_cpu()
