@@ -65,7 +65,7 @@ class Corpus:
         """All files, in the order of their names."""
         return tuple(source.path for source in self.sources)
 
-    @property
+    @cached_property
     def holds_out_files(self) -> bool:
         """Whole files are for validation, instead of documents by their hash."""
         return any(source.held_out for source in self.sources)

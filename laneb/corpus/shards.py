@@ -10,9 +10,10 @@ import errno
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,11 @@ from laneb.corpus.tokenizer import Tokenizer, load_tokenizer, token_dtype
 from laneb.records.base import canonical_hash, utc_now
 from laneb.records.corpus import TokenizerInfo, TokenShards
 
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
 SHARD_RULES = 1
 """Part of every shard fingerprint: raise it when the same text and tokenizer would give other shards."""
 
 _HASHES = 2**64
 _BATCH_BYTES = 1 << 20
-_JOURNAL_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,7 @@ def build_shards(
     *,
     validation_share: float,
     progress: Progress | None = None,
+    journal_bytes: int = 16 << 20,
 ) -> TokenShards:
     """Tokenize a corpus into `directory`, or return what is there if it already holds the same.
 
@@ -82,6 +80,7 @@ def build_shards(
         validation_share: the chance of a document to be held out, decided by a hash of its text, so that equal
             documents are never on both sides. Unused where whole files are held out (nanochat's last shard).
         progress: called with bytes of the corpus done and in all, and what is being read.
+        journal_bytes: text between two lines of the journal [bytes]: what a kill can cost at most.
 
     Raises:
         CorpusError: text that can't be read, fewer than two different documents, or a directory that can't be written.
@@ -91,12 +90,15 @@ def build_shards(
         return existing
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with _only_builder(directory):
+        with _only_builder(directory, progress):
             if (existing := stored_shards(directory, fingerprint)) is not None:
                 return existing
             partial = directory.with_name(directory.name + ".partial")
             if stored_shards(partial, fingerprint) is None:
-                _build(corpus, tokenizer_info, partial, fingerprint, validation_share, progress)
+                build = _Build(
+                    corpus, load_tokenizer(tokenizer_info.path), partial, fingerprint, progress, journal_bytes
+                )
+                build.run(tokenizer_info, validation_share)
             publish(partial, directory)
     except OSError as error:
         advice = "Free some space" if error.errno == errno.ENOSPC else "Make it writable or name another place"
@@ -106,72 +108,102 @@ def build_shards(
     return open_shards(directory).info
 
 
-def _only_builder(directory: Path) -> BaseFileLock:
-    from filelock import FileLock
+@contextmanager
+def _only_builder(directory: Path, progress: Progress | None) -> Iterator[None]:
+    """Hold the lock on a directory, which the system frees when its holder dies."""
+    from filelock import FileLock, Timeout
 
-    return FileLock(directory.with_name(directory.name + ".lock"))
-
-
-def _build(
-    corpus: Corpus,
-    tokenizer_info: TokenizerInfo,
-    partial: Path,
-    fingerprint: str,
-    validation_share: float,
-    progress: Progress | None,
-) -> None:
-    tokenizer = load_tokenizer(tokenizer_info.path)
-    threshold = int(validation_share * _HASHES)
-    counts = _tokenize(corpus, tokenizer, partial, fingerprint, threshold, progress)
-    if not corpus.holds_out_files and not (counts.train.documents and counts.val.documents):
-        # Of few documents, chance may hold out none or all: then it is the one with the lowest hash, or all but one.
-        threshold = counts.lowest + 1 if not counts.val.documents else counts.highest
-        if counts.lowest < counts.highest:
-            counts = _tokenize(corpus, tokenizer, partial, fingerprint, threshold, progress)
-    _check_both_splits(corpus, counts)
-    info = TokenShards(
-        timestamp_utc=utc_now(),
-        dataset_id=tokenizer_info.dataset_id,
-        tokenizer_id=tokenizer_info.tokenizer_id,
-        corpus_fingerprint=fingerprint,
-        path=str(partial),
-        train_documents=counts.train.documents,
-        train_tokens=counts.train.tokens,
-        train_bytes=counts.train.bytes,
-        val_documents=counts.val.documents,
-        val_tokens=counts.val.tokens,
-        val_bytes=counts.val.bytes,
-        vocab_size=tokenizer.vocab_size,
-        bos_id=tokenizer.bos_id,
-    )
-    dtype = token_dtype(tokenizer.vocab_size)
-    meta = {**info.model_dump(mode="json"), "dtype": dtype.name}
-    finish(partial, tokenizer.token_bytes, json.dumps(meta, indent=2, sort_keys=True) + "\n")
-
-
-def _tokenize(
-    corpus: Corpus, tokenizer: Tokenizer, partial: Path, fingerprint: str, threshold: int, progress: Progress | None
-) -> JournalEntry:
-    """Append every document that the journal doesn't yet have; what it has in the end."""
-    writer = ShardWriter(partial, [fingerprint, threshold], token_dtype(tokenizer.vocab_size), tokenizer.bos_id)
-    last: Document | None = None
+    lock = FileLock(directory.with_name(directory.name + ".lock"))
     try:
-        for batch in _batches(corpus.stream(writer.safe.place)):
-            encoded = tokenizer.encode_batch([document.text for document in batch])
-            for document, tokens in zip(batch, encoded, strict=True):
-                text_hash = document_hash(document.utf8)
-                held_out = document.held_out if corpus.holds_out_files else text_hash < threshold
-                writer.add(VALIDATION if held_out else TRAIN, tokens, len(document.utf8), text_hash)
-            last = batch[-1]
-            if last.after.read - writer.safe.place.read >= _JOURNAL_BYTES:
-                writer.commit(last.after)
-            if progress:
-                progress(int(last.share * corpus.total_bytes), corpus.total_bytes, f"tokenizing {last.name}")
-        if last is not None:
-            writer.commit(last.after)
+        lock.acquire(timeout=0)
+    except Timeout:
+        if progress:
+            progress(0, 1, "waiting for another process that builds these shards")
+        lock.acquire()
+    try:
+        yield
     finally:
-        writer.close()
-    return writer.safe
+        lock.release()
+
+
+@dataclass(frozen=True)
+class _Build:
+    """One build into a partial folder."""
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    partial: Path
+    fingerprint: str
+    progress: Progress | None
+    journal_bytes: int
+
+    def run(self, tokenizer_info: TokenizerInfo, validation_share: float) -> None:
+        """Tokenize what is still missing, split it, and mark the folder as whole."""
+        counts = self._tokenize(int(validation_share * _HASHES))
+        if not self.corpus.holds_out_files:
+            counts = self._both_splits(counts)
+        for name, split in (("training", counts.train), ("validation", counts.val)):
+            if not split.documents:
+                raise CorpusError(f"{self.corpus.dataset_id}: the {name} shards hold no text. Download more of them")
+        info = TokenShards(
+            timestamp_utc=utc_now(),
+            dataset_id=tokenizer_info.dataset_id,
+            tokenizer_id=tokenizer_info.tokenizer_id,
+            corpus_fingerprint=self.fingerprint,
+            path=str(self.partial),
+            train_documents=counts.train.documents,
+            train_tokens=counts.train.tokens,
+            train_bytes=counts.train.bytes,
+            val_documents=counts.val.documents,
+            val_tokens=counts.val.tokens,
+            val_bytes=counts.val.bytes,
+            vocab_size=self.tokenizer.vocab_size,
+            bos_id=self.tokenizer.bos_id,
+        )
+        meta = {**info.model_dump(mode="json"), "dtype": token_dtype(info.vocab_size).name}
+        finish(self.partial, self.tokenizer.token_bytes, json.dumps(meta, indent=2, sort_keys=True) + "\n")
+
+    def _both_splits(self, counts: JournalEntry) -> JournalEntry:
+        """Of few documents, chance may hold out none or all: then the lowest hash, or all but the highest, is."""
+        documents = counts.train.documents + counts.val.documents
+        if documents < 2 or counts.lowest == counts.highest:
+            several = f"{documents} times the same document" if documents > 1 else "one document"
+            raise CorpusError(
+                f"{self.corpus.dataset_id}: {several}, but at least two different ones are needed: one to train on, "
+                "one to validate on. Give more text, or separate documents in a text file by lines of <|endoftext|>"
+            )
+        if not counts.val.documents:
+            return self._tokenize(counts.lowest + 1)
+        if not counts.train.documents:
+            return self._tokenize(counts.highest)
+        return counts
+
+    def _tokenize(self, threshold: int) -> JournalEntry:
+        """Append every document that the journal doesn't yet have; what it has in the end."""
+        dtype = token_dtype(self.tokenizer.vocab_size)
+        writer = ShardWriter(self.partial, [self.fingerprint, threshold], dtype, self.tokenizer.bos_id)
+        total = self.corpus.total_bytes
+        last: Document | None = None
+        try:
+            for batch in _batches(self.corpus.stream(writer.safe.place), min(_BATCH_BYTES, self.journal_bytes)):
+                self._append(writer, batch, threshold)
+                last = batch[-1]
+                if last.after.read - writer.safe.place.read >= self.journal_bytes:
+                    writer.commit(last.after)
+                if self.progress:
+                    self.progress(int(last.share * total), total, f"tokenizing {last.name}")
+            if last is not None:
+                writer.commit(last.after)
+        finally:
+            writer.close()
+        return writer.safe
+
+    def _append(self, writer: ShardWriter, batch: list[Document], threshold: int) -> None:
+        encoded = self.tokenizer.encode_batch([document.text for document in batch])
+        for document, tokens in zip(batch, encoded, strict=True):
+            text_hash = document_hash(document.utf8)
+            held_out = document.held_out if self.corpus.holds_out_files else text_hash < threshold
+            writer.add(VALIDATION if held_out else TRAIN, tokens, len(document.utf8), text_hash)
 
 
 def document_hash(utf8: bytes) -> int:
@@ -179,31 +211,18 @@ def document_hash(utf8: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(utf8, digest_size=8).digest(), "big")
 
 
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
+def _batches(documents: Iterator[Document], batch_bytes: int) -> Iterator[list[Document]]:
     """Documents together until they are worth a parallel call, few enough to hold."""
     batch: list[Document] = []
     size = 0
     for document in documents:
         batch.append(document)
         size += len(document.utf8)
-        if size >= _BATCH_BYTES:
+        if size >= batch_bytes:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _check_both_splits(corpus: Corpus, counts: JournalEntry) -> None:
-    documents = counts.train.documents + counts.val.documents
-    if not corpus.holds_out_files and (documents < 2 or counts.lowest == counts.highest):
-        several = f"{documents} times the same document" if documents > 1 else "one document"
-        raise CorpusError(
-            f"{corpus.dataset_id}: {several}, but at least two different ones are needed: one to train on, one to "
-            "validate on. Give more files, or separate the documents of a text file with lines of <|endoftext|>"
-        )
-    for name, split in (("training", counts.train), ("validation", counts.val)):
-        if not split.documents:
-            raise CorpusError(f"{corpus.dataset_id}: the {name} shards hold no text. Download more of them")
 
 
 def stored_shards(directory: Path, fingerprint: str) -> TokenShards | None:

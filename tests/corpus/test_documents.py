@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laneb.corpus.documents import CorpusError, open_corpus
@@ -95,6 +95,7 @@ def test_separator_lines_divide_a_text_file(tmp_path):
     assert list(open_corpus(str(tmp_path)).documents()) == ["once\nupon\n", "a time\n"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab \n", max_size=30), max_size=40), st.integers(1, 3000))
 def test_cutting_plain_text_loses_nothing(tmp_path_factory, paragraphs, repeat):
     text = "\n\n".join(paragraphs) * repeat
@@ -120,6 +121,7 @@ def test_a_cut_embedded_corpus_is_spread_over_the_library():
     assert len({document.name[0] for document in documents}) > 8
 
 
+@settings(deadline=None)
 @given(st.integers(1, 120))
 def test_max_bytes_cuts_between_characters(tmp_path_factory, limit):
     path = tmp_path_factory.mktemp("cut") / "a.jsonl"
