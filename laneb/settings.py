@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -241,8 +241,9 @@ def load_settings(
         raise SettingsError(problems)
     locations = locate(places, experiment)
     stored = read_overrides(locations) if overrides is None else dict(overrides)
-    from_overrides = _given_by_overrides(stored, problems)
-    everything = {**given, **from_overrides, **from_environment}
+    everything = {**given, **_given_by_overrides(stored, problems), **from_environment}
+    # The one place that can be overridden: where `laneb import` found the baselines.
+    locations = locate(_build(knobs.Places, everything, problems), experiment)
     sections = {
         section.title: _build(section, everything, problems) for section in SECTIONS if section is not knobs.Places
     }
@@ -293,11 +294,6 @@ def read_overrides(locations: Locations) -> dict[str, Any]:
     return stored
 
 
-def with_locations(settings: Settings, locations: Locations) -> Settings:
-    """The same settings, for files that lie elsewhere."""
-    return replace(settings, locations=locations)
-
-
 def _given_by_profile(tables: dict[str, Any], name: str, problems: list[str]) -> dict[str, _Given]:
     by_key = {knob.key: knob for knob in all_knobs()}
     titles = [section.title for section in SECTIONS]
@@ -331,7 +327,7 @@ def _given_by_environment(environ: Mapping[str, str], problems: list[str]) -> di
 
 
 def _given_by_overrides(stored: Mapping[str, Any], problems: list[str]) -> dict[str, _Given]:
-    known = {knob.key for knob in all_knobs()}
+    known = {knob.key for knob in all_knobs() if knob.section != "places"} | {"places.baseline_results_dir"}
     given: dict[str, _Given] = {}
     for key, value in stored.items():
         if key in known:

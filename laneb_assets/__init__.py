@@ -1,0 +1,1 @@
+"""Lane B as Dagster assets: thin functions over `laneb`, wired in `laneb_assets.definitions`."""

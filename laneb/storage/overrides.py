@@ -42,12 +42,12 @@ def apply_overrides(profile: str | None, locations: Locations, overrides: Mappin
     settings = load_settings(profile, overrides=now, work_dir=work_dir)
     hidden = sorted(settings.set_by_environment() & wanted.keys())
     if hidden:
-        raise SettingsError([f"{key}: the environment sets it, which beats an override. Unset it there." for key in hidden])
+        raise SettingsError([f"{key}: the environment sets it, which beats an override. Unset it." for key in hidden])
     write_overrides(locations, now)
     return settings
 
 
-_FIXED = PARTITION_KNOBS | {"baseline.source", "automation.automation"}
+_FIXED = PARTITION_KNOBS | {"baseline.source", "places.baseline_results_dir", "automation.automation"}
 
 
 def owner_of(locations: Locations) -> str | None:

@@ -24,7 +24,7 @@ def candidate_role(mode: Mode, seed: int) -> str:
     return f"laneb_{mode}_s{seed}"
 
 
-def trained_baselines(store: Store, experiment: Experiment) -> list[RunResult]:
+def baseline_runs(store: Store, experiment: Experiment) -> list[RunResult]:
     """The result of every baseline seed.
 
     Raises:
@@ -37,7 +37,7 @@ def trained_baselines(store: Store, experiment: Experiment) -> list[RunResult]:
 
 
 def calibration_runs(store: Store, experiment: Experiment) -> list[RunResult]:
-    """The result of every calibration horizon and seed; raises as `trained_baselines`."""
+    """The result of every calibration horizon and seed; raises as `baseline_runs`."""
     runs = [
         store.read_run(calibration_role(steps, seed), f"calibration_runs partition {steps}|{seed}")
         for steps in experiment.calibration.iterations
@@ -68,7 +68,7 @@ def same_recipe(runs: list[RunResult], asset: str) -> list[RunResult]:
     if len(recipes) > 1:
         groups = "; ".join(f"{', '.join(names)} on {recipe}" for recipe, names in recipes.items())
         raise StorageError(
-            f"{asset} are mixed: trained with different settings or corpus ({groups}). Materialize the stale partitions "
-            f"of {asset} again (or run: laneb run)."
+            f"{asset} are mixed: trained with different settings or corpus ({groups}). Materialize the stale "
+            f"partitions of {asset} again (or run: laneb run)."
         )
     return runs

@@ -25,8 +25,8 @@ from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.storage.atomic import StorageError, read_text, write_text
-from laneb.storage.schema_table import render_schema_csv
 from laneb.storage.formats import calibration_env, manifest_csv, parse_manifest, threshold_env
+from laneb.storage.schema_table import render_schema_csv
 
 RecordT = TypeVar("RecordT", bound=Record)
 

@@ -76,7 +76,8 @@ class Warehouse:
                     self._open(read_only=False).close()
         except OSError as error:
             raise StorageError(
-                f"{self.path} can't be created: {error.strerror or error}. Choose another place with LANE_B_DUCKDB_PATH."
+                f"{self.path} can't be created: {error.strerror or error}. Choose another place with "
+                "LANE_B_DUCKDB_PATH."
             ) from error
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
+    from laneb.training.time_to_target import TimeToTarget
 
 
 def header(spec: RunSpec, head_parameters: int) -> list[str]:
@@ -55,3 +56,21 @@ def footer(*, peak_memory_mib: float, minutes: float, minimum_bpb: float | None)
     """What ends a finished run; the last line is what makes it complete."""
     lines = [f"Peak memory usage: {peak_memory_mib:.2f}MiB", f"Total training time: {minutes:.2f}m"]
     return lines if minimum_bpb is None else [*lines, f"Minimum validation bpb: {minimum_bpb:.6f}"]
+
+
+def tracking(threshold: float, metric: str = "val_bpb") -> str:
+    """Which threshold the times to target of a log are for."""
+    return f"Tracking time-to-target using {metric} with threshold {threshold:g}"
+
+
+def times_to_target(target: TimeToTarget, metric: str = "val_bpb") -> list[str]:
+    """When a run reached the threshold, or when its trend would."""
+    if target.measured_sec is not None and target.measured_step is not None:
+        minutes = f"{target.measured_sec / 60:.2f}m"
+        return [
+            f"Time-to-target reached via {metric} at step {target.measured_step:05d}: {minutes}",
+            f"Time-to-target ({metric}): {minutes}",
+        ]
+    if target.extrapolated_sec is not None:
+        return [f"Extrapolated time-to-target ({metric}, {target.method}): {target.extrapolated_sec / 60:.2f}m"]
+    return [f"Extrapolated time-to-target unavailable ({target.reason})"]

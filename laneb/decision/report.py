@@ -1,0 +1,186 @@
+"""What a person reads at the end: the arms side by side, the verdict, and the seed's own summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from laneb.decision.candidates import plan_candidates
+from laneb.decision.summary import summarize
+from laneb.decision.threshold import target_threshold
+from laneb.decision.verdict import judge
+from laneb.records.baseline import BaselineThreshold
+from laneb.records.inference import Inference
+from laneb.storage import roles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from laneb.records.candidates import Mode
+    from laneb.records.experiment import Experiment
+    from laneb.records.runs import RunResult
+    from laneb.records.verdict import ArmTime, Summary, Verdict
+    from laneb.storage.store import Store
+
+ARM_COLUMNS = (
+    "arm",
+    "seed",
+    "steps",
+    "ratio requested",
+    "ratio realised",
+    "min bpb",
+    "time to target",
+    "pooled clock",
+    "status",
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer of one experiment."""
+
+    experiment: str
+    inference: Inference
+    summary: Summary
+    verdict: Verdict
+    warnings: tuple[str, ...]
+
+    def headline(self) -> str:
+        """The decision in a sentence."""
+        return f"{self.verdict.decision}: {self.verdict.reasons[0]}" if self.verdict.reasons else self.verdict.decision
+
+    def ratio_line(self) -> str:
+        """The inferred ratio with its interval, or why there is none."""
+        inference = self.inference
+        if inference.inferred_target_param_data_ratio is None:
+            return f"no ratio inferred ({inference.solve_status}); the fallback ratio was trained"
+        low, high = inference.finals_ratio_low, inference.finals_ratio_high
+        interval = "" if low is None or high is None else f", 95 % interval {low:.4g} to {high:.4g}"
+        weak = " (weak)" if inference.finals_interval_weak else ""
+        return (
+            f"inferred ratio {inference.inferred_target_param_data_ratio:.4g}{interval}{weak}; "
+            f"threshold {inference.target_metric_threshold:.6f} bpb; exponent {inference.alpha_source}"
+        )
+
+    def arm_rows(self) -> list[tuple[str, ...]]:
+        """A row per run, of `ARM_COLUMNS`."""
+        return [_arm_row(arm) for arm in self.verdict.arms]
+
+    def tally_line(self) -> str:
+        """Who won the seeds, and the recommended decision."""
+        seeds = ", ".join(f"{winner.seed}: {winner.winner}" for winner in self.summary.winners)
+        recommended = self.summary.recommended_lane_b_decision
+        return f"winner per seed: {seeds or 'none'}; recommended lane_b_decision: {recommended}"
+
+    def markdown(self) -> str:
+        """The report as Markdown."""
+        lines = [
+            f"## {self.headline()}",
+            *(f"- {reason}" for reason in self.verdict.reasons[1:]),
+            "",
+            self.ratio_line() + ".",
+            "",
+            "| " + " | ".join(ARM_COLUMNS) + " |",
+            "|" + "---|" * len(ARM_COLUMNS),
+            *("| " + " | ".join(row) + " |" for row in self.arm_rows()),
+            "",
+            self.tally_line() + ".",
+            *(["", "**Warnings**", *(f"- {warning}" for warning in self.warnings)] if self.warnings else []),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """What `laneb summary --json` prints."""
+        return {
+            "experiment": self.experiment,
+            "decision": self.verdict.decision,
+            "summary": self.summary.model_dump(mode="json"),
+            "verdict": self.verdict.model_dump(mode="json"),
+            "inferred_target_param_data_ratio": self.inference.inferred_target_param_data_ratio,
+            "ratio_interval": [self.inference.finals_ratio_low, self.inference.finals_ratio_high],
+            "target_metric_threshold": self.inference.target_metric_threshold,
+            "solve_status": self.inference.solve_status,
+            "promotable": self.inference.promotable,
+            "warnings": list(self.warnings),
+        }
+
+
+def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame) -> Report:
+    """The report of an experiment whose candidates have run.
+
+    Args:
+        store: where its records lie.
+        experiment: its settings.
+        rows: its current rows of the schema table.
+
+    Raises:
+        ValueError: something isn't made yet; the asset that makes it is named.
+    """
+    inference = store.read(Inference)
+    runs, requested = _candidates(store, experiment, inference)
+    verdict = judge(
+        baselines=roles.baseline_runs(store, experiment),
+        candidates=runs,
+        threshold=inference.target_metric_threshold,
+        requested_ratios=requested,
+        knobs=experiment.candidates,
+    )
+    _, difference = target_threshold(store.read(BaselineThreshold), experiment.threshold.target_threshold)
+    failed = [gate.message for gate in inference.gates if not gate.passed]
+    warnings = [difference, *verdict.warnings, *failed, *inference.warnings, *_earlier(rows, requested)]
+    return Report(
+        experiment=experiment.experiment,
+        inference=inference,
+        summary=summarize(rows),
+        verdict=verdict,
+        warnings=tuple(dict.fromkeys(warning for warning in warnings if warning)),
+    )
+
+
+def _candidates(
+    store: Store, experiment: Experiment, inference: Inference
+) -> tuple[dict[Mode, list[RunResult]], dict[str, float]]:
+    """The planned candidates that have run, by mode, and their requested ratios by mode and run."""
+    have = roles.candidate_runs(store, experiment)
+    runs: dict[Mode, list[RunResult]] = {}
+    requested: dict[str, float] = {}
+    for seed in experiment.candidates.run_seeds:
+        for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio):
+            requested[candidate.mode] = requested[candidate.run_id] = candidate.ratio
+            if (candidate.mode, seed) in have:
+                runs.setdefault(candidate.mode, []).append(have[candidate.mode, seed])
+    return runs, requested
+
+
+def _earlier(rows: pd.DataFrame, requested: dict[str, float]) -> list[str]:
+    """Rows that stay current because nothing replaced them: of an earlier campaign, or imported."""
+    return [
+        f"the current row of {run_id} is of an earlier campaign or imported; it counts in the tally"
+        for run_id in rows["run_id"]
+        if run_id not in requested
+    ]
+
+
+def _arm_row(arm: ArmTime) -> tuple[str, ...]:
+    clock = "-" if arm.pooled_sec is None else f"{'' if arm.reached else '>'}{arm.pooled_sec:.2f} s"
+    return (
+        arm.arm,
+        str(arm.seed),
+        f"{arm.steps:,}",
+        "-" if arm.requested_ratio is None else f"{arm.requested_ratio:.4g}",
+        f"{arm.realised_ratio:.4g}",
+        "-" if arm.min_val_bpb is None else f"{arm.min_val_bpb:.4f}",
+        _time(arm),
+        clock,
+        arm.status,
+    )
+
+
+def _time(arm: ArmTime) -> str:
+    """Measured and interpolated; a run that never reached the target is censored at its end (`>`)."""
+    if arm.interpolated_sec is None:
+        return "-"
+    if arm.reached:
+        return f"{arm.interpolated_sec:.2f} s"
+    beyond = "" if arm.extrapolated_sec is None else f" (extrapolated {arm.extrapolated_sec:.2f} s)"
+    return f">{arm.interpolated_sec:.2f} s{beyond}"

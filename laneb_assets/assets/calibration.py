@@ -1,0 +1,51 @@
+"""Short runs that are trained to their end, and the points they give."""
+
+import dagster as dg
+
+from laneb.inference.calibration import calibration_from
+from laneb.records.experiment import Experiment
+from laneb.storage import roles
+from laneb_assets.lane import lane_asset
+from laneb_assets.metadata import materialized
+from laneb_assets.partitions import horizon_and_seed
+from laneb_assets.resources import Stored, Training
+from laneb_assets.training_runs import keep, run_metadata, run_spec
+
+
+@lane_asset(
+    group="calibration",
+    deps=["token_shards"],
+    settings=["model", "training"],
+    partitions="horizon_and_seed",
+    kinds=["pytorch"],
+    pool="training",
+)
+def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
+    """One finished run per horizon and seed: only a run whose schedule has ended is a point of a loss curve."""
+    steps, seed = horizon_and_seed(context.partition_key)
+    seeds = store.read(Experiment).calibration.all_seeds
+    result = trainer.train(context, run_spec(store, seed=seed, steps=steps))
+    suffix = f"_s{seed}" if len(seeds) > 1 else ""
+    log = store.locations.log_dir / f"laneb_calib_{steps}{suffix}.log"
+    role = roles.calibration_role(steps, seed)
+    result = keep(store, result, role=role, log=log, made_by="calibration_runs")
+    return materialized(result, log, **run_metadata(result))
+
+
+@lane_asset(
+    group="calibration",
+    deps=["calibration_runs", "baseline_results"],
+    settings=["calibration", "baseline"],
+    kinds=["numpy"],
+)
+def calibration_points(store: Stored) -> dg.MaterializeResult:
+    """Tokens and final loss of the finished runs, the baselines' among them where schedule and shape match."""
+    experiment = store.read(Experiment)
+    calibration = calibration_from(
+        roles.calibration_runs(store, experiment),
+        baselines=roles.baseline_runs(store, experiment),
+        required_seeds=experiment.baseline.seeds,
+    )
+    path = store.write(calibration)
+    losses = [point.loss for point in calibration.points]
+    return materialized(calibration, path, points=len(losses), lowest_bpb=min(losses), highest_bpb=max(losses))

@@ -1,0 +1,82 @@
+"""Trying the inferred ratio, and recording how it went."""
+
+import dagster as dg
+
+from laneb.decision.candidates import plan_candidates
+from laneb.decision.rows import run_time_to_target, schema_rows
+from laneb.records.base import canonical_hash
+from laneb.records.experiment import Experiment
+from laneb.records.inference import Inference
+from laneb.storage.roles import candidate_role
+from laneb.storage.roles import candidate_runs as results_of
+from laneb.training.log_lines import times_to_target, tracking
+from laneb_assets.frames import SchemaRowsFrame, checked, column_schema
+from laneb_assets.lane import lane_asset
+from laneb_assets.metadata import materialized
+from laneb_assets.resources import Duck, Stored, Training
+from laneb_assets.training_runs import keep, run_spec
+
+
+@lane_asset(
+    group="candidates",
+    deps=["ratio_inference"],
+    settings=["model", "training"],
+    partitions="run_seed",
+    kinds=["pytorch"],
+    pool="training",
+)
+def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
+    """The inferred ratio and 1.05 times it, trained to their ends; or one fallback run when inference is no basis."""
+    experiment, inference = store.read(Experiment), store.read(Inference)
+    seed = int(context.partition_key)
+    versions, metadata = [], {}
+    for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio):
+        result = trainer.train(context, run_spec(store, seed=seed, ratio=candidate.ratio))
+        time = run_time_to_target(result, inference.target_metric_threshold, experiment.candidates)
+        result = keep(
+            store,
+            result,
+            role=candidate_role(candidate.mode, seed),
+            log=store.locations.log_dir / f"{candidate.run_id}.log",
+            made_by="candidate_runs",
+            before=tracking(inference.target_metric_threshold) + "\n",
+            after="\n".join([*times_to_target(time), ""]),
+        )
+        versions.append([candidate.mode, candidate.ratio, result.content_hash()])
+        metadata |= {
+            f"{candidate.mode}_ratio": candidate.ratio,
+            f"{candidate.mode}_realised_ratio": result.realised_ratio,
+            f"{candidate.mode}_min_val_bpb": result.min_val_bpb,
+            f"{candidate.mode}_time_to_target_sec": time.measured_sec,
+            f"{candidate.mode}_status": result.status,
+        }
+    return materialized(version=canonical_hash(versions), **metadata)
+
+
+@lane_asset(
+    group="summary", deps=["candidate_runs"], settings=["candidates", "baseline"], kinds=["duckdb"], pool="duckdb"
+)
+def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
+    """candidate_runs.csv, and the runs' rows in the DuckDB table lane_b_inference_schema with its CSV export."""
+    experiment = store.read(Experiment)
+    campaign = schema_rows(
+        store.read(Inference),
+        results_of(store, experiment),
+        experiment.candidates,
+        default_ratio=experiment.baseline.default_ratio,
+    )
+    frame = checked(context, SchemaRowsFrame, campaign.frame())
+    written = warehouse.upsert(
+        experiment.experiment,
+        campaign.rows,
+        campaign.fingerprints,
+        skip_existing=experiment.candidates.skip_existing,
+    )
+    store.write_manifest(campaign.manifest)
+    store.write_schema_csv(warehouse.csv_texts(experiment.experiment))
+    return materialized(
+        path=warehouse.path,
+        version=campaign.content_hash(),
+        extra=column_schema(frame),
+        rows_written=written,
+    )

@@ -1,0 +1,55 @@
+"""The text as tokens on disk."""
+
+import dagster as dg
+
+from laneb.corpus.documents import open_corpus
+from laneb.corpus.shards import build_shards, shards_fingerprint
+from laneb.corpus.tokenizer import tokenizer_fingerprint, train_tokenizer
+from laneb.records.corpus import TokenizerInfo
+from laneb.records.experiment import Experiment
+from laneb_assets.lane import lane_asset
+from laneb_assets.metadata import materialized
+from laneb_assets.resources import Stored
+
+
+def _corpus(store: Stored):
+    data = store.read(Experiment).data
+    cache = store.locations.corpus_dir / "content_hashes.json"
+    corpus = open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes, hash_cache=cache)
+    return corpus, data
+
+
+@lane_asset(group="corpus", settings=["data"], kinds=["tokenizers"])
+def tokenizer(store: Stored) -> dg.MaterializeResult:
+    """A byte-pair tokenizer trained on the corpus."""
+    corpus, data = _corpus(store)
+    name = tokenizer_fingerprint(corpus, data.vocab_size, data.tokenizer_bytes)
+    info = train_tokenizer(
+        corpus.documents(),
+        data.vocab_size,
+        max_bytes=data.tokenizer_bytes,
+        directory=store.locations.corpus_dir / f"tokenizer_{name}",
+        dataset_id=data.dataset_id or corpus.dataset_id,
+    )
+    path = store.write(info)
+    return materialized(info, path, vocab_size=info.vocab_size, bytes_per_token=info.bytes_per_token)
+
+
+@lane_asset(group="corpus", deps=["tokenizer"], settings=["data"], kinds=["numpy"])
+def token_shards(store: Stored) -> dg.MaterializeResult:
+    """The corpus as train and validation tokens, memory-mapped, split by document hash."""
+    corpus, data = _corpus(store)
+    info = store.read(TokenizerInfo)
+    name = shards_fingerprint(corpus, info.tokenizer_id, data.validation_share)
+    shards = build_shards(
+        corpus, info, store.locations.corpus_dir / f"shards_{name}", validation_share=data.validation_share
+    )
+    path = store.write(shards)
+    return materialized(
+        shards,
+        path,
+        train_tokens=shards.train_tokens,
+        val_tokens=shards.val_tokens,
+        train_documents=shards.train_documents,
+        val_documents=shards.val_documents,
+    )

@@ -1,0 +1,87 @@
+"""The experiment's settings: one op whose config overrides single knobs, an asset for each section."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from laneb.knobs import EXPERIMENT_SECTIONS
+from laneb.records.experiment import Experiment
+from laneb.settings import Settings, SettingsError
+from laneb.storage.overrides import apply_overrides
+from laneb_assets.lane import EXPERIMENT, key_of, settings_asset
+from laneb_assets.resources import Stored
+
+
+class Overrides(dg.Config):
+    """Single knobs for this experiment; empty drops the overrides that were kept."""
+
+    overrides: dict[str, Any] = Field(
+        default={},
+        description="section.name: value, such as threshold.threshold_offset: 0.03. Empty: drop the overrides.",
+    )
+
+
+def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
+    """The multi-asset of an experiment's settings; `loaded` are those that the definitions were made with."""
+    experiment = loaded.experiment
+    root = key_of(experiment, EXPERIMENT)
+    specs = [
+        dg.AssetSpec(
+            root,
+            group_name="experiment",
+            kinds={"toml"},
+            description="The resolved settings. Materialize with config in the launchpad to override single knobs.",
+        ),
+        *(
+            dg.AssetSpec(
+                key_of(experiment, settings_asset(section.title)),
+                deps=[root],
+                group_name="experiment",
+                description=f"The knobs of [{section.title}]: {section.__doc__}",
+            )
+            for section in EXPERIMENT_SECTIONS
+        ),
+    ]
+
+    @dg.multi_asset(name=f"{experiment}__{EXPERIMENT}", specs=specs)
+    def resolve(context: dg.AssetExecutionContext, config: Overrides, store: Stored):
+        try:
+            settings = apply_overrides(loaded.profile, store.locations, config.overrides)
+        except SettingsError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        record = Experiment.of(settings)
+        path = store.write(record)
+        yield dg.MaterializeResult(
+            asset_key=root,
+            data_version=dg.DataVersion(record.content_hash()),
+            metadata={
+                "file": dg.MetadataValue.path(str(path)),
+                "profile": settings.profile,
+                "overrides": dg.MetadataValue.md(_overrides_table(record)),
+            },
+        )
+        for section in EXPERIMENT_SECTIONS:
+            values = getattr(record, section.title)
+            yield dg.MaterializeResult(
+                asset_key=key_of(experiment, settings_asset(section.title)),
+                data_version=dg.DataVersion(record.section_hash(section.title)),
+                metadata={"knobs": dg.MetadataValue.md(_section_table(section.title, values, record.origins))},
+            )
+
+    return resolve
+
+
+def _overrides_table(record: Experiment) -> str:
+    if not record.overrides:
+        return "none: every knob is the profile's, the environment's or its default"
+    lines = ["| knob | override |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{key}` | `{value}` |" for key, value in sorted(record.overrides.items()))])
+
+
+def _section_table(title: str, values: Any, origins: dict[str, str]) -> str:
+    lines = ["| knob | value | from | meaning |", "|---|---|---|---|"]
+    for name, info in type(values).model_fields.items():
+        origin = origins.get(f"{title}.{name}", "default")
+        lines.append(f"| `{name}` | `{getattr(values, name)}` | {origin} | {info.description} |")
+    return "\n".join(lines)

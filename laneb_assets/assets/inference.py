@@ -1,0 +1,73 @@
+"""The horizon at which the loss reaches the threshold."""
+
+import dagster as dg
+
+from laneb.decision.threshold import target_threshold
+from laneb.inference import infer
+from laneb.records.baseline import BaselineThreshold
+from laneb.records.calibration import Calibration
+from laneb.records.experiment import Experiment
+from laneb.records.inference import Inference
+from laneb.records.scaling import ScalingParams
+from laneb.records.statistics import DatasetStats
+from laneb.storage import roles
+from laneb_assets.lane import lane_asset
+from laneb_assets.metadata import materialized
+from laneb_assets.resources import Stored
+
+
+@lane_asset(
+    group="inference",
+    deps=["calibration_points", "baseline_threshold", "scaling_params", "dataset_stats"],
+    settings=["inference", "threshold", "baseline"],
+    kinds=["scipy"],
+)
+def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
+    """Tokens per scaling parameter at which a run's final loss reaches the threshold, with an interval and gates."""
+    experiment = store.read(Experiment)
+    threshold, warning = target_threshold(store.read(BaselineThreshold), experiment.threshold.target_threshold)
+    inference = infer(
+        stats=store.read(DatasetStats),
+        calibration=store.read(Calibration),
+        threshold=threshold,
+        scaling=store.read(ScalingParams),
+        baselines=roles.baseline_runs(store, experiment),
+        runs=roles.calibration_runs(store, experiment),
+        inference=experiment.inference,
+        default_ratio=experiment.baseline.default_ratio,
+        required_seeds=experiment.baseline.seeds,
+    )
+    for sentence in (warning, *inference.warnings):
+        if sentence:
+            context.log.warning(sentence)
+    path = store.write(inference)
+    return materialized(
+        inference, path, extra={"sensitivity": sensitivity_table(inference)}, **inference_numbers(inference)
+    )
+
+
+def inference_numbers(inference: Inference) -> dict[str, object]:
+    """What Dagster plots over time."""
+    low, high = inference.finals_ratio_low, inference.finals_ratio_high
+    return {
+        "ratio": inference.inferred_target_param_data_ratio,
+        "confirmation_ratio": inference.confirmation_ratio,
+        "ratio_low": low,
+        "ratio_high": high,
+        "interval_width": None if low is None or high is None else high - low,
+        "alpha": inference.inferred_data_scaling_exponent,
+        "alpha_source": inference.alpha_source,
+        "threshold_bpb": inference.target_metric_threshold,
+        "solve_status": inference.solve_status,
+        "promotable": inference.promotable,
+    }
+
+
+def sensitivity_table(inference: Inference) -> dg.MetadataValue:
+    """How the ratio moves when one thing is changed or left out."""
+    lines = ["| what | change | ratio | relative change | status |", "|---|---|---|---|---|"]
+    for row in inference.sensitivity:
+        ratio = "" if row.ratio is None else f"{row.ratio:.4g}"
+        moved = "" if row.relative_change is None else f"{row.relative_change:+.1%}"
+        lines.append(f"| {row.what} | {row.change} | {ratio} | {moved} | {row.status} |")
+    return dg.MetadataValue.md("\n".join(lines))

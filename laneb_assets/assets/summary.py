@@ -1,0 +1,38 @@
+"""The answer."""
+
+import dagster as dg
+
+from laneb.decision.report import report_of
+from laneb.records.experiment import Experiment
+from laneb.storage.atomic import write_text
+from laneb_assets.frames import SchemaRowsFrame, checked, column_schema
+from laneb_assets.lane import lane_asset
+from laneb_assets.metadata import materialized
+from laneb_assets.resources import Duck, Stored
+
+
+@lane_asset(
+    group="summary",
+    deps=["inference_schema", "baseline_results", "baseline_threshold"],
+    settings=["candidates"],
+    kinds=["duckdb"],
+    pool="duckdb",
+)
+def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
+    """Winner per seed, tally, and whether a candidate beats the baseline at the same threshold."""
+    experiment = store.read(Experiment)
+    rows = warehouse.current_rows(experiment.experiment)
+    report = report_of(store, experiment, rows)
+    checked(context, SchemaRowsFrame, rows)
+    for warning in report.warnings:
+        context.log.warning(warning)
+    path = store.write(report.verdict)
+    write_text(store.locations.work_dir / "summary.md", report.markdown())
+    return materialized(
+        report.verdict,
+        path,
+        decision=report.verdict.decision,
+        recommended=report.summary.recommended_lane_b_decision,
+        ratio=report.inference.inferred_target_param_data_ratio,
+        extra={"summary": dg.MetadataValue.md(report.markdown()), **column_schema(rows)},
+    )

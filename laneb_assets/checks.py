@@ -1,0 +1,130 @@
+"""Gates as asset checks on the asset that they judge.
+
+A check is blocking where what follows would be wrong. The gates of `ratio_inference` never block: an inference that
+fails one leads to a fallback run, which `plan_candidates` decides in code.
+"""
+
+import itertools
+from collections.abc import Iterable
+
+import dagster as dg
+
+from laneb.decision.candidates import plan_candidates
+from laneb.decision.rows import REALISED_TOLERANCE
+from laneb.inference.gates import GATE_NAMES
+from laneb.records.calibration import Calibration
+from laneb.records.corpus import TokenShards
+from laneb.records.experiment import Experiment
+from laneb.records.inference import Inference
+from laneb.records.runs import RunResult
+from laneb.storage import roles
+from laneb_assets.lane import key_of, lane_check
+from laneb_assets.resources import Stored
+
+
+def _finished(runs: Iterable[RunResult]) -> dg.AssetCheckResult:
+    runs = list(runs)
+    bad = [f"{run.run_id} (seed {run.seed}) ended {run.status}" for run in runs if run.status != "ok"]
+    remedy = ". Lower the learning rates (training.matrix_lr and its kin), or materialize the partition again."
+    return dg.AssetCheckResult(
+        passed=not bad,
+        description="; ".join(bad) + remedy if bad else f"{len(runs)} run(s) trained to their horizons",
+        metadata={"runs": len(runs), "not_ok": len(bad)},
+    )
+
+
+@lane_check(asset="token_shards", blocking=False)
+def enough_validation_text(store: Stored) -> dg.AssetCheckResult:
+    """Every evaluation reads as many validation tokens as it was asked to."""
+    shards, wanted = store.read(TokenShards), store.read(Experiment).training.eval_tokens
+    enough = shards.val_tokens >= wanted
+    return dg.AssetCheckResult(
+        passed=enough,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{shards.val_tokens:,} validation tokens for evaluations of {wanted:,}"
+        + (
+            ""
+            if enough
+            else ". Each evaluation reads them all; raise data.validation_share or lower training.eval_tokens."
+        ),
+        metadata={"val_tokens": shards.val_tokens, "eval_tokens": wanted},
+    )
+
+
+@lane_check(asset="baseline_runs", blocking=True)
+def baselines_finished(store: Stored) -> dg.AssetCheckResult:
+    """The baselines that are there trained to their horizons with finite losses."""
+    seeds = store.read(Experiment).baseline.seeds
+    names = [roles.baseline_role(seed) for seed in seeds if store.has_run(roles.baseline_role(seed))]
+    return _finished(store.read_run(name, "baseline_runs") for name in names)
+
+
+@lane_check(asset="calibration_runs", blocking=True)
+def calibration_finished(store: Stored) -> dg.AssetCheckResult:
+    """The calibration runs that are there trained to their horizons with finite losses."""
+    knobs = store.read(Experiment).calibration
+    names = [roles.calibration_role(steps, seed) for steps in knobs.iterations for seed in knobs.all_seeds]
+    return _finished(store.read_run(name, "calibration_runs") for name in names if store.has_run(name))
+
+
+@lane_check(asset="calibration_points", blocking=False)
+def losses_fall_with_tokens(store: Stored) -> dg.AssetCheckResult:
+    """The median final loss falls from each horizon to the next."""
+    calibration = store.read(Calibration)
+    losses = calibration.calib_metrics
+    rises = sum(later >= earlier for earlier, later in itertools.pairwise(losses))
+    return dg.AssetCheckResult(
+        passed=rises == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"median finals {', '.join(f'{loss:.4f}' for loss in losses)} bpb"
+        + ("" if rises == 0 else f": {rises} horizon(s) gained nothing. Calibrate at horizons further apart."),
+        metadata={"rises": rises},
+    )
+
+
+@lane_check(asset="candidate_runs", blocking=False)
+def candidates_finished(store: Stored) -> dg.AssetCheckResult:
+    """The candidates that are there trained to their horizons with finite losses."""
+    return _finished(roles.candidate_runs(store, store.read(Experiment)).values())
+
+
+@lane_check(asset="candidate_runs", blocking=False)
+def realised_as_requested(store: Stored) -> dg.AssetCheckResult:
+    """Whole steps realise the requested ratios to within 1 %."""
+    experiment, inference = store.read(Experiment), store.read(Inference)
+    off = []
+    for (mode, seed), run in roles.candidate_runs(store, experiment).items():
+        asked = {
+            candidate.mode: candidate.ratio
+            for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio)
+        }
+        if mode in asked and abs(run.realised_ratio / asked[mode] - 1) > REALISED_TOLERANCE:
+            off.append(f"{mode} of seed {seed}: {run.realised_ratio:.4g} instead of {asked[mode]:.4g}")
+    return dg.AssetCheckResult(
+        passed=not off,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(off) + ". A smaller total_batch_size makes finer steps." if off else "within 1 %",
+    )
+
+
+def inference_gates(experiment: str) -> dg.AssetChecksDefinition:
+    """The gates of the inference, each with its numbers, its limit and what to do."""
+    asset = key_of(experiment, "ratio_inference")
+
+    @dg.multi_asset_check(
+        name=f"{experiment}__inference_gates",
+        specs=[dg.AssetCheckSpec(name, asset=asset) for name in GATE_NAMES],
+    )
+    def gates(store: Stored) -> Iterable[dg.AssetCheckResult]:
+        for gate in store.read(Inference).gates:
+            metadata = {"value": gate.value, "limit": gate.limit}
+            yield dg.AssetCheckResult(
+                asset_key=asset,
+                check_name=gate.name,
+                passed=gate.passed,
+                severity=dg.AssetCheckSeverity.ERROR if gate.severity == "blocking" else dg.AssetCheckSeverity.WARN,
+                description=gate.message,
+                metadata={name: number for name, number in metadata.items() if number is not None},
+            )
+
+    return gates

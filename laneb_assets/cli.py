@@ -1,0 +1,131 @@
+"""The console script. Each verb imports what it needs when it runs, so that `laneb --help` is quick."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+PROFILE = click.option("--profile", metavar="NAME", help="A profile's name, or a path to a TOML file.")
+WORK_DIR = click.option("--work-dir", metavar="DIR", help="Work directory W, instead of <base>/laneb/<experiment>.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="laneb")
+def cli() -> None:
+    """Lane B: how long to pretrain a nanochat-style GPT, answered from data."""
+
+
+@cli.command()
+@PROFILE
+@WORK_DIR
+@click.option("--set", "knobs", metavar="KEY=VALUE", multiple=True, help="Override one knob for this experiment.")
+@click.option("--reset", is_flag=True, help="Drop the overrides that were kept.")
+def run(profile: str | None, work_dir: str | None, knobs: Sequence[str], reset: bool) -> None:
+    """Materialize the whole graph; what is up to date is left as it is."""
+    from laneb_assets.commands.run import run_command
+
+    sys.exit(run_command(profile, work_dir, knobs, reset=reset))
+
+
+@cli.command()
+@PROFILE
+@click.option("--port", default=3000, show_default=True, help="Port on loopback.")
+def ui(profile: str | None, port: int) -> None:
+    """Open Dagster's UI on the same instance (dagster dev)."""
+    from laneb_assets.commands.ui import ui_command
+
+    ui_command(profile, port)
+
+
+@cli.command()
+@PROFILE
+@WORK_DIR
+def doctor(profile: str | None, work_dir: str | None) -> None:
+    """Show settings with their origins, versions, device, corpus, disk, and every run that would be trained."""
+    from laneb_assets.commands.doctor import doctor_command
+
+    doctor_command(profile, work_dir)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@click.option("--threshold", type=float, help="Find the crossing of this bpb from the curve.")
+def log(files: Sequence[str], as_json: bool, threshold: float | None) -> None:
+    """Read training logs, ours or nanochat's."""
+    from laneb_assets.commands.log import log_command
+
+    log_command(files, as_json=as_json, threshold=threshold)
+
+
+@cli.command(name="import")
+@click.argument("directory", metavar="DIR")
+@PROFILE
+@WORK_DIR
+def import_(directory: str, profile: str | None, work_dir: str | None) -> None:
+    """Take baseline results (results.csv and logs) made elsewhere as this experiment's baselines."""
+    from laneb_assets.commands.results import import_command
+
+    import_command(directory, profile, work_dir)
+
+
+@cli.group()
+def schema() -> None:
+    """The 21-column CSV into and out of the DuckDB table."""
+
+
+@schema.command(name="import")
+@click.argument("file", metavar="FILE")
+@PROFILE
+@WORK_DIR
+def schema_import(file: str, profile: str | None, work_dir: str | None) -> None:
+    """Take the rows of a CSV as rows of this experiment."""
+    from laneb_assets.commands.schema import import_command
+
+    import_command(file, profile, work_dir)
+
+
+@schema.command(name="export")
+@click.argument("file", metavar="FILE")
+@click.option("--all", "every", is_flag=True, help="Every row, of earlier campaigns too.")
+@PROFILE
+@WORK_DIR
+def schema_export(file: str, every: bool, profile: str | None, work_dir: str | None) -> None:
+    """Write this experiment's current rows to a CSV ("-": standard output)."""
+    from laneb_assets.commands.schema import export_command
+
+    export_command(file, profile, work_dir, every=every)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@PROFILE
+@WORK_DIR
+def summary(as_json: bool, profile: str | None, work_dir: str | None) -> None:
+    """The summary from the DuckDB table, and the verdict."""
+    from laneb_assets.commands.summary import summary_command
+
+    summary_command(profile, work_dir, as_json=as_json)
+
+
+def main(arguments: Any = None) -> None:
+    """Run the command line: errors are one or two lines on stderr, exit 2 for bad settings or input."""
+    try:
+        cli.main(arguments, prog_name="laneb", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("laneb: stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except ValueError as error:
+        click.echo(f"laneb: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

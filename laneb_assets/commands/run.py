@@ -1,0 +1,101 @@
+"""`laneb run`: the whole lane, headless."""
+
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
+from laneb.storage.overrides import write_overrides
+from laneb_assets.terminal import Terminal, describe
+
+
+def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> int:
+    """Run the lane and show it; the exit code: 0 a verdict was reached, 1 something failed."""
+    _stop_on_sigterm()
+    settings = _settings(profile, work_dir, knobs, reset=reset)
+    started = time.monotonic()
+    # Dagster takes most of the start-up, so bad settings are said before it is imported.
+    from laneb_assets.headless import TRAINING, Outcome, Step, run_lane
+    from laneb_assets.instance import open_instance
+
+    log_path = settings.locations.local_dir / "laneb_run.log"
+    instance = open_instance()
+    trained = 0
+    with Terminal(log_path, settings.locations.runs_dir) as terminal, instance:
+        terminal.console.print(f"[bold]Lane B[/bold]  {settings.experiment}  {settings.locations.work_dir}")
+        for name in settings.ignored_variables:
+            terminal.console.print(f"{name} is set and ignored: it decides nothing here.", style="dim")
+        watch: list[Any] = []
+
+        def before(step: Step) -> None:
+            watch.append(terminal.watching(step.label))
+            watch[-1].__enter__()
+
+        def after(outcome: Outcome) -> None:
+            nonlocal trained
+            if watch:
+                watch.pop().__exit__(None, None, None)
+            trained += outcome.step.asset in TRAINING and outcome.state == "done"
+            _show(terminal, outcome)
+
+        try:
+            outcomes = run_lane(settings, instance, before=before, after=after)
+        except KeyboardInterrupt:
+            while watch:
+                watch.pop().__exit__(None, None, None)
+            terminal.console.print("Stopped. What was trained is kept; laneb run goes on from its last checkpoint.")
+            return 130
+    if outcomes[-1].state == "failed":
+        click.echo(f"laneb: {outcomes[-1].step.label} failed: {outcomes[-1].error}", err=True)
+        click.echo(f"       the whole log: {log_path}", err=True)
+        return 1
+    _close(settings, trained, time.monotonic() - started)
+    return 0
+
+
+def _settings(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> Settings:
+    """The settings with `--set` and `--reset` applied and kept."""
+    settings = load_settings(profile, work_dir=work_dir, overrides={} if reset else None)
+    if not knobs and not reset:
+        return settings
+    overrides = dict(settings.overrides)
+    for text in knobs:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingsError([f"--set {text}: say KEY=VALUE, such as --set threshold_offset=0.03."])
+        if (knob := find_knob(name)).key in settings.set_by_environment():
+            raise SettingsError([f"--set {text}: the environment sets {knob.env}, which beats an override. Unset it."])
+        key, parsed = validate_override(name, value)
+        overrides[key] = parsed
+    settings = load_settings(profile, work_dir=work_dir, overrides=overrides)
+    write_overrides(settings.locations, overrides)
+    return settings
+
+
+def _show(terminal: Terminal, outcome: Any) -> None:
+    if outcome.state == "up to date":
+        terminal.line("·", outcome.step.label, 0, "up to date", style="dim")
+    elif outcome.state == "failed":
+        terminal.line("✗", outcome.step.label, outcome.seconds, "failed", style="red")
+    else:
+        terminal.line("✓", outcome.step.label, outcome.seconds, describe(outcome.numbers))
+        for check in outcome.failed_checks:
+            terminal.line("!", "", 0, check, style="yellow")
+
+
+def _close(settings: Settings, trained: int, seconds: float) -> None:
+    from laneb_assets.commands.summary import print_summary
+
+    print_summary(settings)
+    word = f"trained {trained} partition(s)" if trained else "nothing to train: everything was up to date"
+    click.echo(f"\n{word}, in {seconds:.0f} s")
+    click.echo(f"work directory: {settings.locations.work_dir}")
+    click.echo("see it in Dagster: make ui (or: laneb ui), then open http://127.0.0.1:3000")
+
+
+def _stop_on_sigterm() -> None:
+    """SIGTERM stops like Ctrl-C, so that a training child gets to write its checkpoint."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

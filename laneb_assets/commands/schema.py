@@ -1,0 +1,37 @@
+"""`laneb schema import` and `laneb schema export`."""
+
+from pathlib import Path
+
+import click
+
+from laneb.settings import load_settings
+from laneb.storage.atomic import StorageError, write_text
+from laneb.storage.schema_table import parse_schema_csv, render_schema_csv
+from laneb.storage.warehouse import Warehouse
+
+
+def import_command(file: str, profile: str | None, work_dir: str | None) -> None:
+    """Take a CSV's rows into the table."""
+    settings = load_settings(profile, work_dir=work_dir)
+    try:
+        text = Path(file).read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise StorageError(f"{file}: no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{file} can't be read: {error}.") from None
+    rows = parse_schema_csv(text, file)
+    warehouse = Warehouse(settings.locations.duckdb_path)
+    written = warehouse.import_rows(settings.experiment, rows, skip_existing=settings.candidates.skip_existing)
+    click.echo(f"{len(rows)} row(s) read, {written} written to {warehouse.path} as experiment {settings.experiment}")
+
+
+def export_command(file: str, profile: str | None, work_dir: str | None, *, every: bool) -> None:
+    """Write the experiment's rows as CSV."""
+    settings = load_settings(profile, work_dir=work_dir)
+    texts = Warehouse(settings.locations.duckdb_path).csv_texts(settings.experiment, every=every)
+    text = render_schema_csv(texts)
+    if file == "-":
+        click.get_binary_stream("stdout").write(text.encode())
+        return
+    write_text(Path(file).absolute(), text)
+    click.echo(f"{len(texts)} row(s) of experiment {settings.experiment} written to {file}")

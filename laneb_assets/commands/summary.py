@@ -1,0 +1,53 @@
+"""`laneb summary`: the answer, from the DuckDB table and the experiment's records."""
+
+import json
+
+import click
+
+from laneb.decision.report import ARM_COLUMNS, Report, report_of
+from laneb.records.base import finite
+from laneb.records.experiment import Experiment
+from laneb.settings import Settings, load_settings
+from laneb.storage.store import Store
+from laneb.storage.warehouse import Warehouse
+
+
+def summary_command(profile: str | None, work_dir: str | None, *, as_json: bool) -> None:
+    """Print the summary of an experiment."""
+    settings = load_settings(profile, work_dir=work_dir)
+    if as_json:
+        click.echo(json.dumps(finite(_report(settings).to_json_dict()), indent=2, sort_keys=True, allow_nan=False))
+    else:
+        print_summary(settings)
+
+
+def print_summary(settings: Settings) -> None:
+    """The per-seed table, the verdict, the tally and the warnings, on one screen."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    report = _report(settings)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ARM_COLUMNS:
+        table.add_column(name, justify="left" if name in ("arm", "status") else "right")
+    for row in report.arm_rows():
+        table.add_row(*row)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(table)
+    console.print()
+    console.print(report.ratio_line())
+    console.print(report.tally_line())
+    colour = {"ACCEPT": "green", "REJECT": "red"}.get(report.verdict.decision, "yellow")
+    console.print(f"[bold {colour}]{escape(report.headline())}[/]")
+    for reason in report.verdict.reasons[1:]:
+        console.print(f"  {escape(reason)}")
+    for warning in report.warnings:
+        console.print(f"[yellow]![/] {escape(warning)}")
+
+
+def _report(settings: Settings) -> Report:
+    store = Store(settings.locations)
+    rows = Warehouse(settings.locations.duckdb_path).current_rows(settings.experiment)
+    return report_of(store, store.read(Experiment), rows)

@@ -1,0 +1,21 @@
+"""`laneb ui`: Dagster's UI on the same instance."""
+
+import os
+import sys
+
+from laneb.places import checkout_root
+from laneb.settings import load_settings
+from laneb_assets.instance import dagster_home
+
+
+def ui_command(profile: str | None, port: int) -> None:
+    """Replace this process by `dagster dev` on loopback."""
+    settings = load_settings(profile)
+    root = checkout_root()
+    environment = {**os.environ, "DAGSTER_HOME": str(dagster_home()), "LANE_B_PROFILE": settings.profile}
+    workspace = root / "workspace.yaml"
+    target = ["-w", str(workspace)] if workspace.is_file() else ["-m", "laneb_assets.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", *target, "-h", "127.0.0.1", "-p", str(port)]
+    print(f"Dagster on http://127.0.0.1:{port} (Ctrl-C stops it)", flush=True)
+    os.chdir(root)
+    os.execve(sys.executable, command, environment)

@@ -1,0 +1,70 @@
+"""The one place where things are wired: an experiment's assets, checks, jobs, sensors and resources."""
+
+import warnings
+
+import dagster as dg
+
+from laneb.places import Locations
+from laneb.settings import Settings, SettingsError, load_settings
+from laneb.storage.overrides import owner_of
+from laneb_assets import assets as _declared_assets  # noqa: F401
+from laneb_assets.assets.experiment import experiment_asset
+from laneb_assets.automation import conditions_of, sensors_of
+from laneb_assets.checks import inference_gates
+from laneb_assets.jobs import jobs_of
+from laneb_assets.lane import assets_of, checks_of
+from laneb_assets.partitions import partitions_of
+from laneb_assets.resources import resources_of
+
+# Every asset is declared through beta or preview APIs of Dagster that have been stable for years.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+
+def build_definitions(profile: str | None = None) -> dg.Definitions:
+    """The definitions of one experiment: a profile's name, or a path to its TOML file; None: `LANE_B_PROFILE`.
+
+    A second experiment in the same UI is a module of two lines, listed in workspace.yaml as a code location of its own:
+
+        from laneb_assets.definitions import build_definitions
+        defs = build_definitions("small")
+
+    Raises:
+        SettingsError: the settings can't be used, or the work directory is another experiment's.
+    """
+    return definitions_of(load_settings(profile))
+
+
+def definitions_of(settings: Settings) -> dg.Definitions:
+    """The definitions for settings that are resolved."""
+    _refuse_a_shared_work_dir(settings.experiment, settings.locations)
+    experiment = settings.experiment
+    skip = ("baseline_runs",) if settings.baseline.source == "directory" else ()
+    return dg.Definitions(
+        assets=[
+            experiment_asset(settings),
+            *assets_of(experiment, partitions_of(settings), conditions_of(settings), skip),
+        ],
+        asset_checks=[*checks_of(experiment, skip), inference_gates(experiment)],
+        jobs=jobs_of(experiment, skip),
+        sensors=sensors_of(settings),
+        resources=resources_of(settings.locations),
+        executor=dg.in_process_executor,
+    )
+
+
+def _refuse_a_shared_work_dir(experiment: str, locations: Locations) -> None:
+    owner = owner_of(locations)
+    if owner not in (None, experiment):
+        raise SettingsError(
+            [
+                f"{locations.work_dir} is the work directory of experiment {owner}, so {experiment} can't use it too. "
+                "Unset LANE_B_WORK_DIR, or give each experiment its own."
+            ]
+        )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What workspace.yaml loads."""
+    return build_definitions()

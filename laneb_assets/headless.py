@@ -1,0 +1,198 @@
+"""`laneb run`: the whole graph, in order, on the persistent instance, without a server.
+
+What is up to date is left as it is; what is missing or stale is materialized, one asset (or partition) after another,
+each in a Dagster run that the UI shows like its own.
+"""
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import psutil
+from filelock import FileLock, Timeout
+
+from laneb.settings import Settings, SettingsError
+from laneb_assets.definitions import definitions_of
+from laneb_assets.lane import EXPERIMENT, in_order, key_of
+from laneb_assets.partitions import partitions_of
+from laneb_assets.staleness import freshness
+
+PROCESS_TAG = "laneb/process"
+TRAINING = ("baseline_runs", "calibration_runs", "candidate_runs")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset, or one partition of it."""
+
+    asset: str
+    partition: str | None = None
+
+    @property
+    def label(self) -> str:
+        """`asset` or `asset [partition]`."""
+        return f"{self.asset} [{self.partition}]" if self.partition else self.asset
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step went: `up to date`, `done` or `failed`."""
+
+    step: Step
+    state: str
+    seconds: float = 0.0
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    failed_checks: tuple[str, ...] = ()
+
+
+Reporter = Callable[[Outcome], None]
+
+
+def steps_of(settings: Settings) -> list[Step]:
+    """Every asset and partition, in the order of the graph."""
+    partitions = partitions_of(settings)
+    skip = ("baseline_runs",) if settings.baseline.source == "directory" else ()
+    steps = [Step(EXPERIMENT)]
+    for asset in in_order():
+        if asset.name in skip:
+            continue
+        keys = getattr(partitions, asset.partitions).get_partition_keys() if asset.partitions else [None]
+        steps.extend(Step(asset.name, str(key) if key is not None else None) for key in keys)
+    return steps
+
+
+def run_lane(
+    settings: Settings, instance: dg.DagsterInstance, *, before: Callable[[Step], None], after: Reporter
+) -> list[Outcome]:
+    """Materialize what isn't up to date; stop at the first failure.
+
+    Args:
+        settings: the experiment.
+        instance: where runs and materializations are kept.
+        before: called with each step that is about to be materialized.
+        after: called with each step's outcome.
+
+    Raises:
+        SettingsError: another `laneb run` works in the same work directory.
+    """
+    defs = definitions_of(settings)
+    outcomes: list[Outcome] = []
+    with _only_one(settings):
+        release_dead_runs(instance)
+        for step in steps_of(settings):
+            key = key_of(settings.experiment, step.asset)
+            if step.asset != EXPERIMENT and freshness(defs, instance, key, step.partition).fresh:
+                outcome = Outcome(step, "up to date")
+            else:
+                before(step)
+                outcome = materialize_step(settings, defs, instance, step)
+            outcomes.append(outcome)
+            after(outcome)
+            if outcome.state == "failed":
+                break
+    return outcomes
+
+
+def materialize_step(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> Outcome:
+    """Materialize one step in this process."""
+    job = defs.resolve_implicit_global_asset_job_def()
+    keys = [key_of(settings.experiment, step.asset)]
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+    if step.asset == EXPERIMENT:
+        assets = next(definition for definition in defs.assets or [] if keys[0] in _keys(definition))
+        keys = sorted(_keys(assets))
+        config["ops"] = {f"{settings.experiment}__{EXPERIMENT}": {"config": {"overrides": dict(settings.overrides)}}}
+    started = time.monotonic()
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=keys,
+        partition_key=step.partition,
+        run_config=config,
+        raise_on_error=False,
+        tags={PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"},
+    )
+    seconds = time.monotonic() - started
+    if not result.success:
+        return Outcome(step, "failed", seconds, error=_error_of(result))
+    return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
+
+
+def _keys(definition: Any) -> set[dg.AssetKey]:
+    return set(definition.keys) if isinstance(definition, dg.AssetsDefinition) else set()
+
+
+def _numbers_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for event in result.get_asset_materialization_events():
+        for name, value in event.materialization.metadata.items():
+            if isinstance(
+                value, (dg.FloatMetadataValue, dg.IntMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue)
+            ):
+                numbers[name] = value.value
+    return numbers
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
+    return tuple(
+        f"{evaluation.check_name}: {evaluation.description or 'failed'}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    )
+
+
+def _error_of(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return str(failure.user_failure_data.description)
+            error = failure.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return str(error.message).strip().partition(": ")[2] or str(error.message).strip()
+    return "the run failed; its log is in the UI"
+
+
+def release_dead_runs(instance: dg.DagsterInstance) -> None:
+    """End the runs of earlier `laneb run` processes that were killed, so that they hold no pool slot."""
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+        host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
+        if host == socket.gethostname() and not psutil.pid_exists(int(pid)):
+            instance.report_run_failed(run, "the laneb run that started it was killed")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """One `laneb run` at a time in a work directory; the lock dies with its holder."""
+    path = settings.locations.local_dir / ".laneb_run.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise SettingsError(
+            [
+                f"another laneb run is at work in {settings.locations.work_dir}: wait for it, or choose another "
+                "--work-dir."
+            ]
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            [
+                f"{settings.locations.work_dir} can't be written: {error.strerror or error}. Choose another place with "
+                "--work-dir, LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
+            ]
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

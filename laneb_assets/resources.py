@@ -1,0 +1,68 @@
+"""What assets are handed: the experiment's store, its warehouse, and the trainer."""
+
+import sys
+from dataclasses import dataclass
+
+import dagster as dg
+
+from laneb.places import Locations
+from laneb.records.runs import RunResult
+from laneb.storage.store import Store
+from laneb.storage.warehouse import Warehouse
+from laneb.training.run_directory import prepare, read_result
+from laneb.training.spec import RunSpec
+
+Stored = dg.ResourceParam[Store]
+Duck = dg.ResourceParam[Warehouse]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains a run in a process of its own, streaming its log and progress back through Pipes.
+
+    The command is the same wherever it runs: another Pipes client (Kubernetes, Ray, Slurm) starts it elsewhere.
+    """
+
+    client: dg.PipesSubprocessClient
+    locations: Locations
+
+    def train(self, context: dg.AssetExecutionContext, spec: RunSpec) -> RunResult:
+        """The finished run of `spec`: trained, resumed from its checkpoint, or read when it was trained before.
+
+        Raises:
+            dg.Failure: the training process failed; the log's last lines say why.
+        """
+        run_dir = self.locations.runs_dir / spec.run_id
+        state = prepare(run_dir, spec)
+        if state == "done":
+            context.log.info(f"{spec.run_id} was trained before ({spec.fingerprint}); nothing to train.")
+        else:
+            context.log.info(f"{spec.run_id}: {spec.steps} steps, {state}; log at {run_dir / 'train.log'}")
+            self._run(context, [sys.executable, "-m", "laneb.training", str(run_dir / "spec.json")], spec)
+        result = read_result(run_dir, spec)
+        if result is None:
+            raise dg.Failure(f"{spec.run_id} ended without a result; see {run_dir / 'train.log'}.", allow_retries=False)
+        return result
+
+    def _run(self, context: dg.AssetExecutionContext, command: list[str], spec: RunSpec) -> None:
+        try:
+            self.client.run(context=context, command=command, extras={"run_id": spec.run_id})
+        except dg.DagsterPipesExecutionError as error:
+            run_dir = self.locations.runs_dir / spec.run_id
+            raise dg.Failure(
+                f"{spec.run_id} (seed {spec.seed}): {error}. Its log: {run_dir / 'train.log'}. "
+                "Materialize the partition again to go on from its last checkpoint.",
+                allow_retries=False,
+            ) from error
+
+
+Training = dg.ResourceParam[Trainer]
+
+
+def resources_of(locations: Locations) -> dict[str, object]:
+    """The resources of one experiment."""
+    return {
+        "store": Store(locations),
+        "warehouse": Warehouse(locations.duckdb_path),
+        "trainer": Trainer(dg.PipesSubprocessClient(), locations),
+    }

@@ -1,0 +1,143 @@
+"""What `laneb run` shows: a line per step, and a progress bar with loss, bpb and ETA while a run trains."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from typing_extensions import Self
+
+SHOWN_NUMBERS = 4
+_POLL_SECONDS = 0.2
+
+
+class Terminal:
+    """The person's terminal, while everything else that the process prints goes to a log file.
+
+    Dagster's loggers and the training child write to file descriptors 1 and 2; both are pointed at `log_path`, and this
+    object keeps the real ones.
+    """
+
+    def __init__(self, log_path: Path, runs_dir: Path) -> None:
+        self._log_path = log_path
+        self._runs_dir = runs_dir
+        self._saved: tuple[int, int] | None = None
+        self._out: TextIO = sys.stdout
+        self.console = Console()
+
+    def __enter__(self) -> Self:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._saved = (os.dup(1), os.dup(2))
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+        self.console = Console(file=self._out, highlight=False, soft_wrap=True)
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._saved is not None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, saved in enumerate(self._saved, start=1):
+            os.dup2(saved, number)
+            os.close(saved)
+        self._out.close()
+        self.console = Console(highlight=False, soft_wrap=True)
+
+    def line(self, mark: str, label: str, seconds: float, text: str, style: str = "") -> None:
+        """A step's line."""
+        took = f"{seconds:6.1f} s" if seconds else " " * 8
+        self.console.print(f"{mark} {escape(label):<34} {took}  {escape(text)}", style=style)
+
+    @contextlib.contextmanager
+    def watching(self, label: str) -> Iterator[None]:
+        """Show the progress of whatever run trains meanwhile; only on a real terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+        )
+        done = threading.Event()
+        with progress:
+            task = progress.add_task(escape(label), total=None, note="")
+            watcher = threading.Thread(target=_watch, args=(progress, task, self._runs_dir, done), daemon=True)
+            watcher.start()
+            try:
+                yield
+            finally:
+                done.set()
+                watcher.join()
+
+
+def describe(numbers: Mapping[str, Any]) -> str:
+    """The first few numbers of a materialization, for a line."""
+    shown = [f"{name} {_number(value)}" for name, value in numbers.items() if not isinstance(value, str)]
+    return ", ".join(shown[:SHOWN_NUMBERS])
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def _watch(progress: Progress, task: Any, runs_dir: Path, done: threading.Event) -> None:
+    """Follow the newest events.jsonl that grows after now."""
+    since = time.time()
+    while not done.wait(_POLL_SECONDS):
+        event = _last_step(runs_dir, since)
+        if event is None:
+            continue
+        note = f"loss {event['loss']:.3f}" if event.get("loss") is not None else ""
+        if event.get("val_bpb") is not None:
+            note += f"  bpb {event['val_bpb']:.4f}"
+        if event.get("eta_sec") is not None:
+            note += f"  ETA {event['eta_sec']:.0f} s"
+        progress.update(task, total=event.get("steps"), completed=event.get("step", 0), note=note)
+
+
+def _last_step(runs_dir: Path, since: float) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        files = [path for path in runs_dir.glob("*/events.jsonl") if path.stat().st_mtime >= since]
+        if not files:
+            return None
+        newest = max(files, key=lambda path: path.stat().st_mtime)
+        found: dict[str, Any] = {}
+        for line in _tail(newest):
+            event = json.loads(line)
+            if event.get("event") == "evaluation":
+                found["val_bpb"] = event.get("bpb")
+            elif event.get("event") == "step":
+                found |= event
+        return found or None
+    return None
+
+
+def _tail(path: Path, size: int = 8192) -> list[str]:
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - size))
+        text = file.read().decode("utf-8", errors="replace")
+    lines = text.split("\n")
+    # The first may be cut by the seek, the last by the writer.
+    return lines[1 if length > size else 0 : -1]

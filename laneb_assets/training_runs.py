@@ -1,0 +1,62 @@
+"""What the three trained assets share: the spec of a run, and its result kept with its log."""
+
+import dagster as dg
+
+from laneb.model.scaling import ModelShape, count_parameters, steps_for_ratio
+from laneb.places import AnyPath
+from laneb.records.corpus import TokenShards
+from laneb.records.experiment import Experiment
+from laneb.records.runs import RunResult
+from laneb.storage.atomic import read_text, write_text
+from laneb.storage.store import Store
+from laneb.training.spec import RunSpec, spec_for
+
+
+def run_spec(store: Store, *, seed: int, steps: int = -1, ratio: float | None = None) -> RunSpec:
+    """The spec of a run of the experiment's model on its shards; with steps -1, for the horizon of a ratio."""
+    experiment = store.read(Experiment)
+    shards = store.read(TokenShards)
+    scaling = count_parameters(ModelShape.of(experiment.model, shards.vocab_size))
+    spec = spec_for(shards, scaling, experiment.model, experiment.training, seed=seed, steps=max(1, steps))
+    if steps != -1 or ratio is None:
+        return spec
+    return spec.model_copy(update={"steps": steps_for_ratio(ratio, spec.n_scaling_params, spec.total_batch_size)})
+
+
+def keep(
+    store: Store, result: RunResult, *, role: str, log: AnyPath, made_by: str, before: str = "", after: str = ""
+) -> RunResult:
+    """Keep a run's result under its role, and its log at the place that the contract names.
+
+    The run knows no threshold, so lines about one (`before` and `after` the log's own) are added to the copy.
+    """
+    train_log = store.locations.runs_dir / result.run_id / "train.log"
+    write_text(log, before + read_text(train_log, made_by) + after)
+    kept = result.model_copy(update={"log_path": str(log)})
+    store.write_run(role, kept)
+    return kept
+
+
+def run_metadata(result: RunResult) -> dict[str, object]:
+    """What a run tells Dagster: its loss, horizon and speed."""
+    return {
+        "run_id": result.run_id,
+        "status": result.status,
+        "min_val_bpb": result.min_val_bpb,
+        "final_val_bpb": result.final_val_bpb,
+        "steps": result.steps,
+        "tokens": result.tokens,
+        "realised_ratio": result.realised_ratio,
+        "tok_per_sec_median": result.tok_per_sec_median,
+        "training_time_sec": result.total_training_time_sec,
+    }
+
+
+def finished(result: RunResult) -> dg.AssetCheckResult:
+    """The gate that a run trained to its horizon with finite losses."""
+    return dg.AssetCheckResult(
+        passed=result.status == "ok",
+        metadata={"status": result.status, "run_id": result.run_id},
+        description=f"{result.run_id} (seed {result.seed}) ended {result.status} after {result.steps} steps"
+        + ("" if result.status == "ok" else "; lower the learning rates (training.matrix_lr and its kin), then rerun"),
+    )
