@@ -1,0 +1,231 @@
+"""Baseline results made elsewhere: results.csv and its logs, checked against each other before they are believed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from laneb.records.base import canonical_hash
+from laneb.records.runs import RunResult
+from laneb.storage.results import ResultsError, latest_rows, read_results
+from laneb.training.log import LogError, TrainingLog, parse_log, run_result_from_log
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from laneb.places import AnyPath
+
+RUN_COLUMNS = ("depth", "max_seq_len", "device_batch_size", "warmdown_ratio")
+"""What a log does not say about its run and the row does."""
+
+
+@dataclass(frozen=True)
+class ImportedResults:
+    """Results that passed the checks.
+
+    Attributes:
+        rows: all rows of results.csv, as `read_results` gives them.
+        runs: the run of each required seed whose log was found and says enough; the others count by their rows alone.
+        warnings: what does not fit but does not forbid the import.
+    """
+
+    rows: pd.DataFrame
+    runs: list[RunResult]
+    warnings: list[str]
+
+
+def check_results_directory(
+    directory: AnyPath,
+    required_seeds: Iterable[int],
+    *,
+    csv_path: AnyPath | None = None,
+    n_scaling_params: int | None = None,
+) -> ImportedResults:
+    """Check a results directory; nothing in it is written.
+
+    The latest row of a seed counts. Its log is `baseline_d<depth>_s<seed>_train.log`, or the only log in the directory
+    whose name has `_s<seed>`. A cell that is empty or -1 contradicts nothing.
+
+    Args:
+        directory: holds the logs, and results.csv unless `csv_path` says otherwise.
+        required_seeds: seeds that have to be there, finished and with a lowest bpb.
+        csv_path: the results.csv.
+        n_scaling_params: matrices and head, for logs that do not print them.
+
+    Raises:
+        ResultsError: results.csv can't be read, required seeds are missing (all are named), or a log contradicts its
+            row: another seed, another lowest bpb, or a NaN in a run that the row calls ok.
+    """
+    path = directory / "results.csv" if csv_path is None else csv_path
+    rows = read_results(path)
+    latest = latest_rows(rows)
+    _require(latest, sorted(set(required_seeds)), str(path))
+    warnings = _misdated(rows, latest, str(path))
+    runs: list[RunResult] = []
+    for line, row in latest.iterrows():
+        check = _RowCheck(row.where(row.notna(), None).to_dict(), f"{path} line {line}")
+        log = _find_log(directory, check)
+        if log is not None:
+            check.compare(log)
+            if check.row["seed"] in set(required_seeds):
+                check.keep_run(log, n_scaling_params, runs)
+        elif check.row["seed"] in set(required_seeds):
+            check.warn("has no log in the directory, so that its curve is unknown: it counts for the threshold alone")
+        warnings += check.warnings
+    return ImportedResults(rows, runs, warnings)
+
+
+def _require(latest: pd.DataFrame, seeds: list[int], path: str) -> None:
+    """Refuse unless each seed's latest row is ok and has a lowest bpb."""
+    problems = []
+    for seed in seeds:
+        rows = latest[latest["seed"] == seed]
+        if rows.empty:
+            problems.append(f"seed {seed} has no row")
+        elif rows["status"].iloc[0] != "ok":
+            problems.append(f"seed {seed}'s latest run (line {rows.index[0]}) is {rows['status'].iloc[0]}")
+        elif not math.isfinite(rows["min_val_bpb"].iloc[0]):
+            problems.append(f"seed {seed}'s latest run (line {rows.index[0]}) has no min_val_bpb")
+    if problems:
+        good = len(seeds) - len(problems)
+        raise ResultsError(
+            f"{path}: {'; '.join(problems)}: {good} of {len(seeds)} required baselines are there. Add good rows for "
+            "them, or require other seeds with LANE_B_BASELINE_SEEDS."
+        )
+
+
+def _misdated(rows: pd.DataFrame, latest: pd.DataFrame, path: str) -> list[str]:
+    """Warnings for seeds whose last row in the file is dated before another: the file may have been sorted."""
+    warnings = []
+    for line, row in latest.iterrows():
+        newer = rows[(rows["seed"] == row["seed"]) & (rows["timestamp"] > row["timestamp"])]
+        if not newer.empty:
+            warnings.append(
+                f"{path}: seed {row['seed']}: line {line} counts, as the last one, but line {newer.index[-1]} is dated "
+                "later; was the file sorted?"
+            )
+    return warnings
+
+
+def _find_log(directory: AnyPath, check: _RowCheck) -> TrainingLog | None:
+    """The log of a row, or None with a warning where several could be it."""
+    seed, depth = check.row["seed"], check.row["depth"]
+    exact = directory / f"baseline_d{depth}_s{seed}_train.log"
+    named = re.compile(rf".*_s{seed}([_.].*)?\.log$")
+    found = [exact] if exact.is_file() else sorted(p for p in directory.glob("*.log") if named.match(p.name))
+    if len(found) > 1:
+        check.warn(
+            f"could have one of the logs {', '.join(p.name for p in found)}; none is {exact.name}, so none counts"
+        )
+        return None
+    try:
+        return parse_log(found[0]) if found else None
+    except LogError as error:
+        raise ResultsError(f"{check.where}: {error}") from error
+
+
+@dataclass
+class _RowCheck:
+    """One row against its log. None in the row is unknown."""
+
+    row: dict[str, Any]
+    where: str
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, sentence: str) -> None:
+        self.warnings.append(f"{self.where}: seed {self.row['seed']} {sentence}")
+
+    def refuse(self, log: TrainingLog, sentence: str) -> ResultsError:
+        return ResultsError(
+            f"{self.where}: {sentence} ({log.path}). Put the log of this run there, take it away, or correct the row."
+        )
+
+    def known(self, name: str) -> float | None:
+        """A number of the row, or None where it says nothing: empty, or -1."""
+        value = self.row[name]
+        return None if value is None or value == -1 else float(value)
+
+    def compare(self, log: TrainingLog) -> None:
+        """Refuse a log of another run; warn about what differs without saying so."""
+        row = self.row
+        if log.printed_seed is not None and log.printed_seed != row["seed"]:
+            raise self.refuse(log, f"the row is of seed {row['seed']} and its log of seed {log.printed_seed}")
+        self._compare_bpb(log)
+        if row["status"] == "ok" and log.status == "failed_nan":
+            raise self.refuse(log, f"the row calls seed {row['seed']}'s run ok and its log has a NaN")
+        if row["status"] != log.status:
+            end = "" if log.complete else ", which did not end"
+            self.warn(f"is {row['status']} in its row and {log.status} by its log{end} ({log.path})")
+        for name, said in (
+            ("total_batch_size", log.total_batch_size),
+            ("target_metric_threshold", log.target_threshold),
+        ):
+            expected = self.known(name)
+            if expected is not None and said is not None and not math.isclose(expected, said, rel_tol=1e-6):
+                self.warn(f"has {name} {expected:.10g} in its row and {said:.10g} in its log ({log.path})")
+        self._compare_ratio(log)
+
+    def _compare_bpb(self, log: TrainingLog) -> None:
+        lowest = self.known("min_val_bpb")
+        if lowest is None or log.min_val_bpb is None:
+            return
+        # The log's is rounded to what it prints.
+        if abs(lowest - log.min_val_bpb) > 0.5000001 * 10.0**-log.bpb_decimals:
+            end = "" if log.complete else ", which did not end"
+            raise self.refuse(
+                log, f"seed {self.row['seed']}'s min_val_bpb is {lowest:.10g} and the lowest in its log{end}, "
+                f"{log.min_val_bpb:.10g}"
+            )  # fmt: skip
+
+    def _compare_ratio(self, log: TrainingLog) -> None:
+        """A horizon is whole steps, so the realised ratio is up to one step below the requested one."""
+        asked = self.known("target_param_data_ratio")
+        realised = log.realised_ratio
+        if asked is None or realised is None or not log.complete:
+            return
+        step = 0.01
+        if log.total_batch_size and log.n_scaling_params:
+            step = log.total_batch_size / log.n_scaling_params
+        if not -1e-6 * asked <= asked - realised <= step + 1e-6 * asked and abs(asked - realised) > 0.005:
+            self.warn(
+                f"was asked for {asked:.6g} tokens per scaling parameter and trained {realised:.6g} "
+                f"({log.realised_steps:,} steps, {log.path}): what it trained counts"
+            )
+
+    def keep_run(self, log: TrainingLog, n_scaling_params: int | None, runs: list[RunResult]) -> None:
+        """Add the row's run, or warn what is missing for it."""
+        row = self.row
+        unknown = [name for name in RUN_COLUMNS if row[name] is None]
+        counts = log.n_scaling_params or n_scaling_params
+        unknown += [] if counts else ["the number of scaling parameters"]
+        batch = log.total_batch_size or self.known("total_batch_size")
+        unknown += [] if batch else ["total_batch_size"]
+        if unknown:
+            self.warn(f"has no {', '.join(unknown)} in its row and log: it counts for the threshold alone ({log.path})")
+            return
+        shape = {name: row[name] for name in RUN_COLUMNS}
+        runs.append(
+            run_result_from_log(
+                log,
+                **shape,
+                run_id=row["experiment_name"] or f"baseline_d{row['depth']}_s{row['seed']}",
+                backend="imported",
+                seed=row["seed"],
+                status=row["status"],
+                total_batch_size=int(batch or 0),
+                n_scaling_params=counts,
+                warmdown_shape=row["warmdown_shape"] or "linear",
+                recipe=self._recipe(int(batch or 0), counts),
+                wall_time_sec=row["wall_time_sec"],
+                git_commit=row["git_commit"],
+                timestamp_utc=row["timestamp"],
+            )
+        )
+
+    def _recipe(self, total_batch_size: int, n_scaling_params: int | None) -> str:
+        """Identity of what the row and its log tell of a run but seed and horizon."""
+        names = ("depth", "max_seq_len", "warmdown_ratio", "warmdown_shape")
+        return canonical_hash(["imported", *(self.row[name] for name in names), total_batch_size, n_scaling_params])
