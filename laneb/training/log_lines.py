@@ -13,6 +13,7 @@ def header(spec: RunSpec, head_parameters: int) -> list[str]:
     """What stands before the first step of a run."""
     return [
         f"lm_head                 : {head_parameters:,}",
+        f"transformer_matrices    : {spec.n_scaling_params - head_parameters:,}",
         f"Using user-provided number of iterations: {spec.steps:,}",
         f"Total number of training tokens: {spec.steps * spec.total_batch_size:,}",
         f"Tokens : Scaling params ratio: {spec.realised_ratio:.2f}",

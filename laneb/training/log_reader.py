@@ -51,17 +51,20 @@ class RunSoFar:
         trained = self.last_line.steps_done if self.last_line is not None else 0
         return max(self.first_step, self.last_evaluated, trained)
 
-    def resume_at(self, first: int) -> None:
-        """Forget what was printed for step `first` and later."""
-        self.points = {step: point for step, point in self.points.items() if step < first}
-        self.untimed = [step for step in self.untimed if step < first]
+    def resume_at(self, first: int, keep_first: bool) -> None:
+        """Forget what was printed for step `first` and later; with `keep_first` an evaluation at `first` stays."""
+        end = first + 1 if keep_first else first
+        self.points = {step: point for step, point in self.points.items() if step < end}
+        self.untimed = [step for step in self.untimed if step < end]
         self.first_step, self.last_evaluated = first, 0
-        self.last_line = self.last_timed = None
+        self.last_line = None
+        if self.last_timed is not None and self.last_timed.step >= first:
+            self.last_timed = None
         if self.last_finite is not None and self.last_finite.step >= first:
             self.last_finite = None
         if self.nan_step is not None and self.nan_step >= first:
             self.nan_step = None
-        if self.reached is not None and self.reached[0] >= first:
+        if self.reached is not None and self.reached[0] >= end:
             self.reached = None
 
     def mark_nan(self, step: int) -> None:
@@ -157,7 +160,8 @@ class LogReader:
             self.run = RunSoFar(headers=self._pending, first_step=first)
         else:
             self.run.headers |= self._pending
-            self.run.resume_at(first)
+            # Where steps go on without a step back, the last evaluation was made at the checkpoint, not after it.
+            self.run.resume_at(first, keep_first=first >= self._last_step)
         self.segments += 1
         self.started_again = False
         self._pending, self.footers = {}, {}

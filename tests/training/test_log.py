@@ -169,6 +169,16 @@ def test_a_resume_without_any_header_is_seen_by_its_smaller_step():
     assert (log.total_batch_size, log.status) == (16384, "ok")
 
 
+def test_a_log_spliced_at_a_checkpoint_keeps_the_evaluation_made_there():
+    before = HEADER + steps(0, 200, CURVE)
+    text = before + "Resuming optimization from step 200\n" + steps(200, 300, {300: 0.9}) + footer(0.9)
+    log = parse_log(text)
+    assert log.val_points == parse_log(WHOLE).val_points and log.status == "ok"
+    again = before + train(200, loss="nan") + "Resuming optimization from step 200\n" + steps(200, 300, {300: 0.9})
+    assert parse_log(again + footer(0.9)).status == "ok"
+    assert parse_log(before + train(200, loss="nan") + steps(201, 300, {300: 0.9}) + footer(0.9)).status == "failed_nan"
+
+
 def test_a_nan_that_a_resume_went_back_behind_does_not_count_and_one_before_it_does():
     resumed = steps(200, 300, {300: 0.9}) + footer(0.9)
     behind = HEADER + steps(0, 240, CURVE) + train(240, loss="nan")
@@ -351,3 +361,29 @@ def test_memory_does_not_grow_with_the_length_of_a_log(tmp_path: Path):
     tracemalloc.stop()
     assert log.realised_steps == 60_000 and log.dt_median_ms == pytest.approx(120, abs=0.2)
     assert path.stat().st_size > 8_000_000 and peak < 5 * 2**20
+
+
+def test_a_log_of_our_own_is_read_back():
+    from laneb.training import log_lines
+    from laneb.training.spec import RunSpec
+
+    spec = RunSpec(
+        depth=2, aspect_ratio=64, head_dim=32, n_kv_head=-1, max_seq_len=128, window_pattern="L", vocab_size=2048,
+        corpus_fingerprint="c", tokenizer_id="t", seed=41, steps=300, device_batch_size=16, total_batch_size=2048,
+        eval_every=100, eval_every_late=25, eval_tokens=32768, embedding_lr=0.3, unembedding_lr=0.004, matrix_lr=0.02,
+        scalar_lr=0.5, weight_decay=0.2, warmup_ratio=0.0, warmdown_ratio=0.5, final_lr_share=0.0, device="cpu",
+        dtype="float32", compile=False, threads=1, shards_path="x", checkpoint_every=250,
+    )  # fmt: skip
+    update = log_lines.training_step(
+        step=299, steps=300, loss=2.5, learning_rate=0.01, milliseconds=50.25, tokens_per_second=40756.2,
+        mfu_percent=0.0, epoch=1, minutes=0.25, minutes_left=None,
+    )  # fmt: skip
+    lines = [
+        *log_lines.header(spec, 2048 * 128), log_lines.validation(0, 3.25), update, log_lines.validation(300, 2.0),
+        *log_lines.footer(peak_memory_mib=512.0, minutes=0.25, minimum_bpb=2.0),
+    ]  # fmt: skip
+    log = parse_log("\n".join(lines))
+    assert (log.status, log.n_scaling_params, log.total_batch_size) == ("ok", spec.n_scaling_params, 2048)
+    assert (log.realised_steps, log.realised_ratio) == (300, pytest.approx(spec.realised_ratio))
+    assert log.val_points == ((0, 0.0, 3.25), (300, 15.0, 2.0))
+    assert (log.dt_median_ms, log.tok_per_sec_median, log.peak_mem_mib) == (50.25, 40756.0, 512.0)
