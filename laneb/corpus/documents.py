@@ -33,6 +33,9 @@ class Place(NamedTuple):
     """UTF-8 bytes of text read so far."""
 
 
+START = Place()
+
+
 class Document(NamedTuple):
     """A document and where reading stands after it."""
 
@@ -94,7 +97,7 @@ class Corpus:
         """Every document's text, in reading order, up to max_bytes of UTF-8; the last one is cut there."""
         return (document.text for document in self.stream())
 
-    def stream(self, after: Place = Place()) -> Iterator[Document]:  # noqa: B008 - immutable
+    def stream(self, after: Place = START) -> Iterator[Document]:
         """The documents from a place on. The same place always goes on with the same document."""
         order = reading_order(self.sources)
         disk_bytes = max(sum(source.size for source in order), 1)

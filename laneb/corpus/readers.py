@@ -129,7 +129,7 @@ def _python_source(path: Path, skip: int) -> Iterator[Piece]:
     try:
         with tokenize.open(path) as source:
             yield Piece(source.read(), 1, 1.0)
-    except (SyntaxError, UnicodeDecodeError) as error:
+    except (SyntaxError, LookupError, ValueError) as error:
         raise CorpusError(f"{path}: not UTF-8 and no coding line that says what it is ({error})") from error
 
 
@@ -245,7 +245,7 @@ def _parquet(path: Path, text_column: str, skip: int) -> Iterator[Piece]:
                     position += 1
                     if position > skip and text is not None:
                         yield Piece(text, position, position / rows)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise CorpusError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from error
 
 

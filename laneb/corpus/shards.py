@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from laneb.corpus.documents import Corpus, Document
 from laneb.corpus.errors import CorpusError, Progress
+from laneb.corpus.grouping import grouped
 from laneb.corpus.shard_writer import TRAIN, VALIDATION, JournalEntry, ShardWriter, finish, publish
 from laneb.corpus.tokenizer import Tokenizer, load_tokenizer, token_dtype
 from laneb.records.base import canonical_hash, utc_now
@@ -185,7 +186,8 @@ class _Build:
         total = self.corpus.total_bytes
         last: Document | None = None
         try:
-            for batch in _batches(self.corpus.stream(writer.safe.place), min(_BATCH_BYTES, self.journal_bytes)):
+            documents = self.corpus.stream(writer.safe.place)
+            for batch in grouped(documents, _utf8_bytes, min(_BATCH_BYTES, self.journal_bytes)):
                 self._append(writer, batch, threshold)
                 last = batch[-1]
                 if last.after.read - writer.safe.place.read >= self.journal_bytes:
@@ -206,23 +208,13 @@ class _Build:
             writer.add(VALIDATION if held_out else TRAIN, tokens, len(document.utf8), text_hash)
 
 
+def _utf8_bytes(document: Document) -> int:
+    return len(document.utf8)
+
+
 def document_hash(utf8: bytes) -> int:
     """The hash that decides a document's split: 0 to 2^64 - 1."""
     return int.from_bytes(hashlib.blake2b(utf8, digest_size=8).digest(), "big")
-
-
-def _batches(documents: Iterator[Document], batch_bytes: int) -> Iterator[list[Document]]:
-    """Documents together until they are worth a parallel call, few enough to hold."""
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.utf8)
-        if size >= batch_bytes:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def stored_shards(directory: Path, fingerprint: str) -> TokenShards | None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from laneb.corpus.documents import Corpus
 from laneb.corpus.errors import CorpusError, Progress
 from laneb.corpus.files import replace_file
+from laneb.corpus.grouping import grouped
 from laneb.records.base import canonical_hash, utc_now
 from laneb.records.corpus import TokenizerInfo
 
@@ -48,6 +49,7 @@ TRAINING_RULES = 1
 """Part of a tokenizer's fingerprint: raise it when the same text would give another tokenizer."""
 
 _PIECE_CHARACTERS = 64 * 1024
+_CALL_CHARACTERS = 2 << 20
 _SAMPLE_BYTES = 1_000_000
 _FILES = ("tokenizer.json", "token_bytes.npy", "info.json")
 
@@ -86,25 +88,24 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         """The ids of each text, without BOS, on all cores.
 
-        Memory grows with the text given at a time (about 100 bytes a token): give a few MB.
-
         Returns:
             One array per text: uint16 [tokens] (uint32 above 65,536 tokens in the vocabulary).
         """
-        pieces: list[str] = []
-        counts = []
-        for text in texts:
-            before = len(pieces)
-            pieces += split_text(text)
-            counts.append(len(pieces) - before)
-        encoded = iter(self.model.encode_batch_fast(pieces, add_special_tokens=False))
+        pieces = [list(split_text(text)) for text in texts]
+        encoded = self._encode(piece for of_text in pieces for piece in of_text)
+        return [self._joined([next(encoded) for _ in of_text]) for of_text in pieces]
+
+    def _encode(self, pieces: Iterable[str]) -> Iterator[NDArray[Any]]:
+        """Encode a few MB at a time: the library holds about 100 bytes per token while it does."""
         dtype = token_dtype(self.vocab_size)
-        return [
-            np.array([token for _ in range(count) for token in next(encoded).ids], dtype=dtype)
-            if count != 1
-            else np.array(next(encoded).ids, dtype=dtype)
-            for count in counts
-        ]
+        for group in grouped(pieces, len, _CALL_CHARACTERS):
+            for encoding in self.model.encode_batch_fast(group, add_special_tokens=False):
+                yield np.array(encoding.ids, dtype=dtype)
+
+    def _joined(self, arrays: list[NDArray[Any]]) -> NDArray[Any]:
+        if len(arrays) == 1:
+            return arrays[0]
+        return np.concatenate(arrays) if arrays else np.empty(0, dtype=token_dtype(self.vocab_size))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids. Bytes that are no UTF-8 (ids cut within a character) become U+FFFD."""
