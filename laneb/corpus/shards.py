@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,26 +88,19 @@ def build_shards(
         CorpusError: text that can't be read, fewer than two different documents, or a directory that can't be written.
     """
     fingerprint = shards_fingerprint(corpus, tokenizer_info.tokenizer_id, validation_share)
-    if (existing := stored_shards(directory, fingerprint)) is not None:
-        return existing
+    build = _Build(corpus, tokenizer_info, directory, fingerprint, progress, journal_bytes)
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with _only_builder(directory, progress):
-            if (existing := stored_shards(directory, fingerprint)) is not None:
-                return existing
-            partial = directory.with_name(directory.name + ".partial")
-            if stored_shards(partial, fingerprint) is None:
-                build = _Build(
-                    corpus, load_tokenizer(tokenizer_info.path), partial, fingerprint, progress, journal_bytes
-                )
-                build.run(tokenizer_info, validation_share)
-            publish(partial, directory)
+        if stored_shards(directory, fingerprint) is None:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            with _only_builder(directory, progress):
+                build.publish_once(validation_share)
     except OSError as error:
         advice = "Free some space" if error.errno == errno.ENOSPC else "Make it writable or name another place"
         raise CorpusError(
             f"{directory}: can't write token shards ({error.strerror or error}). {advice}; what is done is kept"
         ) from error
-    return open_shards(directory).info
+    # Shards are shared by experiments that may call the same text by other names.
+    return open_shards(directory).info.model_copy(update={"dataset_id": tokenizer_info.dataset_id})
 
 
 @contextmanager
@@ -129,16 +123,31 @@ def _only_builder(directory: Path, progress: Progress | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Build:
-    """One build into a partial folder."""
+    """One build of a directory."""
 
     corpus: Corpus
-    tokenizer: Tokenizer
-    partial: Path
+    tokenizer_info: TokenizerInfo
+    directory: Path
     fingerprint: str
     progress: Progress | None
     journal_bytes: int
 
-    def run(self, tokenizer_info: TokenizerInfo, validation_share: float) -> None:
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.tokenizer_info.path)
+
+    @property
+    def partial(self) -> Path:
+        return self.directory.with_name(self.directory.name + ".partial")
+
+    def publish_once(self, validation_share: float) -> None:
+        """Build, unless another process did while this one waited, or a build was killed before it was renamed."""
+        if stored_shards(self.directory, self.fingerprint) is None:
+            if stored_shards(self.partial, self.fingerprint) is None:
+                self.run(validation_share)
+            publish(self.partial, self.directory)
+
+    def run(self, validation_share: float) -> None:
         """Tokenize what is still missing, split it, and mark the folder as whole."""
         counts = self._tokenize(int(validation_share * _HASHES))
         if not self.corpus.holds_out_files:
@@ -148,10 +157,10 @@ class _Build:
                 raise CorpusError(f"{self.corpus.dataset_id}: the {name} shards hold no text. Download more of them")
         info = TokenShards(
             timestamp_utc=utc_now(),
-            dataset_id=tokenizer_info.dataset_id,
-            tokenizer_id=tokenizer_info.tokenizer_id,
+            dataset_id=self.tokenizer_info.dataset_id,
+            tokenizer_id=self.tokenizer_info.tokenizer_id,
             corpus_fingerprint=self.fingerprint,
-            path=str(self.partial),
+            path=str(self.directory),
             train_documents=counts.train.documents,
             train_tokens=counts.train.tokens,
             train_bytes=counts.train.bytes,

@@ -81,7 +81,7 @@ def test_the_record_counts_what_is_there(tmp_path, tokenizer):
     assert not shards.train.tokens.flags.writeable
     meta = (tmp_path / "s/meta.json").read_text()
     assert json.loads(meta)["dtype"] == "uint16"
-    assert TokenShards.from_json(meta).content_hash() == info.content_hash()
+    assert TokenShards.from_json(meta) == info
 
 
 @settings(deadline=None, max_examples=10)
@@ -129,6 +129,8 @@ def test_shards_are_built_once_and_again_only_for_other_text(tmp_path, tokenizer
     again = build_shards(corpus, tokenizer, tmp_path / "s", validation_share=0.2, progress=lambda *a: seen.append(a[2]))
     assert again == first
     assert not seen
+    named = tokenizer.model_copy(update={"dataset_id": "another name"})
+    assert build_shards(corpus, named, tmp_path / "s", validation_share=0.2).dataset_id == "another name"
     assert build(write_texts(tmp_path / "c", [*TEXTS, "new"]), tokenizer, tmp_path / "s").info != first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "s", "s.lock"]
 
@@ -203,6 +205,37 @@ def test_a_build_killed_again_and_again_ends_in_the_same_bytes_as_one_never_kill
     assert done[0] > 300_000, "the last build started from scratch"
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert not (tmp_path / "killed.partial").exists()
+
+
+BUILD_ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from laneb.corpus.documents import open_corpus
+from laneb.corpus.shards import build_shards
+from laneb.records.corpus import TokenizerInfo
+
+tokenizer = TokenizerInfo.from_json((Path(sys.argv[1]) / "info.json").read_text())
+corpus = open_corpus("", max_bytes=600_000)
+corpus.fingerprint
+resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000))
+try:
+    build_shards(corpus, tokenizer, Path(sys.argv[2]), validation_share=0.1, journal_bytes=50_000)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_fills_up_is_named_and_the_build_goes_on_when_there_is_room(tmp_path, tokenizer):
+    command = [sys.executable, "-c", BUILD_ON_A_FULL_DISK, tokenizer.path, str(tmp_path / "s")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "can't write token shards (File too large)" in said.stdout
+    assert not said.stderr
+    corpus = open_corpus("", max_bytes=600_000)
+    done: list[int] = []
+    build(corpus, tokenizer, tmp_path / "s", 0.1, progress=lambda *a: done.append(a[0]))
+    assert done[0] > 100_000, "what was done is lost"
+    build(corpus, tokenizer, tmp_path / "whole", 0.1)
+    assert content(tmp_path / "s") == content(tmp_path / "whole")
 
 
 class InterruptedBuildError(Exception):
