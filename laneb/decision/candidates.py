@@ -1,0 +1,52 @@
+"""Which runs try the inferred ratio."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from laneb.records.candidates import Mode
+
+if TYPE_CHECKING:
+    from laneb.records.inference import Inference
+
+
+class Candidate(NamedTuple):
+    """A run to train: its readable name, seed, mode and requested tokens per scaling parameter."""
+
+    run_id: str
+    seed: int
+    mode: Mode
+    ratio: float
+
+
+def plan_candidates(inference: Inference, *, seed: int, default_ratio: float) -> list[Candidate]:
+    """The candidate runs of one seed: inferred and confirmation, or one fallback at the default ratio.
+
+    The fallback stands in when the inference is not promotable, so that a lane always ends in a trained run.
+    """
+    inferred, confirmation = inference.inferred_target_param_data_ratio, inference.confirmation_ratio
+    if not inference.promotable or inferred is None or confirmation is None:
+        return [_candidate("fallback", seed, default_ratio)]
+    return [_candidate("inferred", seed, inferred), _candidate("confirmation", seed, confirmation)]
+
+
+def _candidate(mode: Mode, seed: int, ratio: float) -> Candidate:
+    return Candidate(f"laneb_{mode}_s{seed}", seed, mode, ratio)
+
+
+def horizon_steps(ratio: float, n_scaling_params: int, total_batch_size: int) -> int:
+    """Steps that a requested ratio trains for: int(ratio * n_scaling_params) // total_batch_size.
+
+    Raises:
+        ValueError: the ratio is not a positive number, or too small for one step.
+    """
+    if not math.isfinite(ratio) or ratio <= 0:
+        raise ValueError(f"ratio {ratio} is not a positive number of tokens per scaling parameter")
+    steps = int(ratio * n_scaling_params) // total_batch_size
+    if steps < 1:
+        raise ValueError(
+            f"ratio {ratio:.6g} of {n_scaling_params:,} scaling params is {int(ratio * n_scaling_params):,} tokens, "
+            f"less than one step of {total_batch_size:,}. Lower LANE_B_TOTAL_BATCH_SIZE or raise the ratio."
+        )
+    return steps

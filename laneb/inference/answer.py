@@ -1,0 +1,183 @@
+"""The whole inference of a lane: statistics, calibration points and threshold in, infer.json out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from laneb.inference.calibration import finals_of
+from laneb.inference.exponent import Exponent, ExponentStatistics, choose_exponent
+from laneb.inference.gates import Solution, judge_gates
+from laneb.inference.horizon import solve_horizon
+from laneb.inference.loss_curve import LossCurve, fit_loss_curve, trend_correlation
+from laneb.inference.ratio import RatioEstimate, infer_ratio
+from laneb.inference.sensitivity import sensitivity_table
+from laneb.knobs import InferenceKnobs
+from laneb.records.base import utc_now
+from laneb.records.calibration import Calibration
+from laneb.records.inference import Inference
+from laneb.records.runs import RunResult
+from laneb.records.scaling import ScalingParams
+
+CONFIRMATION_FACTOR = 1.05
+"""A horizon this much longer reaches the threshold in nine runs of ten and crosses it hardly later."""
+
+NO_ASYMPTOTE_BOUND = (
+    "none: the statistics' h_inf is in bits per token and the loss in bits per byte, so one can not bound the other"
+)
+
+
+def infer(
+    *,
+    stats: ExponentStatistics,
+    calibration: Calibration,
+    threshold: float,
+    scaling: ScalingParams,
+    baselines: Sequence[RunResult],
+    runs: Sequence[RunResult],
+    inference: InferenceKnobs,
+    default_ratio: float,
+    required_seeds: Sequence[int],
+) -> Inference:
+    """From statistics and finished runs to the ratio that candidates train at, with the gates that it passed.
+
+    Args:
+        stats: the dataset's statistics.
+        calibration: the finals of the finished runs.
+        threshold: validation bpb to reach.
+        scaling: the model's scaling parameters.
+        baselines: baseline runs: for the baseline-assisted exponent and the warmdown gate.
+        runs: calibration runs, whose curves show whether the warmdown pays.
+        inference: the knobs.
+        default_ratio: tokens per scaling parameter of a fallback run; sets the feasibility limit.
+        required_seeds: baseline seeds that count.
+
+    Returns:
+        The record of infer.json; `promotable` says whether candidates may train at its ratio.
+
+    Raises:
+        ValueError: calibration points that no curve can be drawn through; the message says which and why.
+    """
+    exponent = choose_exponent(stats, inference, calibration, baselines, required_seeds)
+    points = finals_of(calibration)
+    n_scaling = scaling.n_scaling_params
+    given = (
+        None if exponent.source == "calibration" or exponent.alpha is None or exponent.alpha <= 0 else exponent.alpha
+    )
+    estimate = infer_ratio(points, threshold=threshold, n_scaling_params=n_scaling, alpha=given)
+    alpha = exponent.alpha if exponent.alpha is not None else estimate.alpha
+    fixed = fit_loss_curve(calibration.calib_tokens, calibration.calib_metrics, alpha=alpha)
+    closed = solve_horizon(fixed, threshold)
+    limit = inference.unreachable_mult * default_ratio * n_scaling
+    if inference.solve_method == "finals":
+        solution = Solution(estimate.tokens, estimate.status, limit)
+    else:
+        solution = Solution(closed.tokens, closed.status, limit)
+    gates = judge_gates(
+        stats=stats, exponent=exponent, estimate=estimate, solution=solution, knobs=inference,
+        fixed_alpha_r2=fixed.r2, runs=runs, baselines=baselines,
+    )  # fmt: skip
+    ratio = None if solution.tokens is None else solution.tokens / n_scaling
+    return Inference(
+        timestamp_utc=utc_now(),
+        dataset_id=stats.dataset_id,
+        tokenizer_id=stats.tokenizer_id,
+        paper_mapping_notes=inference.paper_mapping_notes,
+        baseline_required_seeds=tuple(str(seed) for seed in required_seeds),
+        target_metric_threshold=threshold,
+        target_metric_threshold_proxy=threshold,
+        n_scaling_params=n_scaling,
+        inferred_target_tokens=solution.tokens,
+        inferred_target_param_data_ratio=ratio,
+        confirmation_ratio=None if ratio is None else CONFIRMATION_FACTOR * ratio,
+        feasibility_limit_tokens=limit,
+        feasibility_flag=_feasibility(solution),
+        solve_status=solution.status,
+        solve_method=inference.solve_method,
+        fixed_alpha_target_tokens=closed.tokens,
+        fixed_alpha_target_param_data_ratio=None if closed.tokens is None else closed.tokens / n_scaling,
+        fixed_alpha_solve_status=closed.status,
+        promotable=ratio is not None and not any(gate.severity == "blocking" and not gate.passed for gate in gates),
+        warnings=_all_warnings(estimate, fixed),
+        gates=gates,
+        sensitivity=sensitivity_table(points, estimate, threshold=threshold, n_scaling_params=n_scaling, alpha=given),
+        **_exponent_fields(exponent),
+        **_calibration_fields(calibration, fixed),
+        **_finals_fields(estimate),
+    )
+
+
+def _feasibility(solution: Solution) -> Literal["feasible", "likely_unreachable"]:
+    return (
+        "feasible" if solution.tokens is not None and solution.tokens <= solution.limit_tokens else "likely_unreachable"
+    )
+
+
+def _exponent_fields(exponent: Exponent) -> dict[str, object]:
+    return {
+        "paper_mapping_id": exponent.mapping_id,
+        "inferred_data_scaling_exponent": exponent.alpha,
+        "alpha_data_plausible": exponent.plausible,
+        "alpha_source": exponent.source,
+        "alpha_data_stats_raw": exponent.raw,
+        "alpha_data_stats_raw_plausible": exponent.raw_plausible,
+        "alpha_data_baseline_fallback": exponent.baseline_alpha,
+        "alpha_fallback_reason": exponent.reason,
+        "baseline_alpha_fit_median_r2": exponent.baseline_median_r2,
+        "baseline_alpha_fit_num_seeds": exponent.baseline_seeds,
+        "stats_fit_low_quality": exponent.low_quality,
+    }
+
+
+def _calibration_fields(calibration: Calibration, fixed: LossCurve) -> dict[str, object]:
+    metrics = np.asarray(calibration.calib_metrics, dtype=float)
+    return {
+        "calib_tokens": calibration.calib_tokens,
+        "calib_metrics": calibration.calib_metrics,
+        "calib_from_baseline_required_seeds": calibration.mode == "finished_runs_and_baselines",
+        "calib_trend_correlation": trend_correlation(np.asarray(calibration.calib_tokens, dtype=float), metrics),
+        "calib_metric_span": float(metrics.max() - metrics.min()),
+        "calib_net_improvement": float(metrics[0] - metrics[-1]),
+        "calib_fit_r2": _known(fixed.r2),
+        "calib_A": _known(fixed.amplitude),
+        "calib_L_inf": _known(fixed.asymptote),
+        "calib_L_inf_lower_bound_disabled_reason": NO_ASYMPTOTE_BOUND,
+    }
+
+
+def _finals_fields(estimate: RatioEstimate) -> dict[str, object]:
+    solved = estimate.ratio is not None
+    low, high = estimate.ratio_interval
+    return {
+        "finals_target_tokens": estimate.tokens,
+        "finals_target_param_data_ratio": estimate.ratio,
+        "finals_ratio_low": _known(low) if solved else None,
+        "finals_ratio_high": _known(high) if solved else None,
+        "finals_interval_method": estimate.interval_method,
+        "finals_interval_weak": estimate.weak,
+        "finals_alpha": estimate.alpha,
+        "finals_alpha_low": _known(estimate.alpha_interval[0]),
+        "finals_alpha_high": _known(estimate.alpha_interval[1]),
+        "finals_amplitude": _known(estimate.curve.amplitude),
+        "finals_asymptote": _known(estimate.curve.asymptote),
+        "finals_r2": _known(estimate.curve.r2),
+        "finals_noise_sd": _known(estimate.noise_sd),
+        "finals_seed_sd": _known(estimate.seed_sd),
+        "finals_solve_status": estimate.status,
+        "bracketed": estimate.bracketed,
+        "extrapolation_factor": estimate.extrapolation_factor,
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _all_warnings(estimate: RatioEstimate, fixed: LossCurve) -> tuple[str, ...]:
+    found = list(estimate.warnings)
+    if fixed.asymptote < 0:
+        found.append(f"at a fixed exponent the asymptote is negative ({fixed.asymptote:.4g} bpb), which no text has")
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,118 @@
+"""What the inference says: the exponent, the loss curve, the horizon and whether candidates may train at it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from laneb.records.base import Record, YesNo
+
+AlphaSource = Literal["stats", "calibration", "baseline_assisted", "override"]
+
+
+class Gate(Record):
+    """One named condition on an inference.
+
+    A failed "blocking" gate means that what follows would be wrong, a failed "warning" that it would be weak.
+    """
+
+    name: str
+    passed: bool
+    severity: Literal["blocking", "warning"]
+    value: float | None
+    limit: float | None
+    message: str
+    """The finding with its numbers and, where it failed, what to do."""
+
+
+class SensitivityRow(Record):
+    """How the ratio moves when one thing is changed or left out."""
+
+    what: Literal["alpha", "asymptote", "offset", "point", "seed", "estimator"]
+    change: str
+    ratio: float | None
+    relative_change: float | None
+    """(ratio - the answer's ratio) / the answer's ratio; null where either is unsolved."""
+    status: str
+
+
+class Inference(Record):
+    """infer.json. `calib_*` describe the curve with the exponent held fixed, on the median per horizon."""
+
+    timestamp_utc: str
+    dataset_id: str
+    tokenizer_id: str
+
+    paper_mapping_id: str
+    paper_mapping_notes: str
+    inferred_data_scaling_exponent: float | None
+    alpha_data_plausible: YesNo
+    alpha_source: AlphaSource
+    alpha_data_stats_raw: float | None
+    alpha_data_stats_raw_plausible: YesNo
+    alpha_data_baseline_fallback: float | None
+    alpha_fallback_reason: str
+    baseline_alpha_fit_median_r2: float | None
+    baseline_alpha_fit_num_seeds: int
+    stats_fit_low_quality: YesNo
+    baseline_required_seeds: tuple[str, ...]
+
+    calib_tokens: tuple[int, ...]
+    calib_metrics: tuple[float, ...]
+    calib_from_baseline_required_seeds: YesNo
+    calib_trend_correlation: float | None
+    calib_metric_span: float
+    calib_net_improvement: float
+    calib_fit_metric_name: str = "target_metric_proxy"
+    calib_fit_r2: float | None
+    calib_A: float | None
+    calib_L_inf: float | None
+    calib_L_inf_bound_active: YesNo = False
+    calib_L_inf_lower_bound_metric: float | None = None
+    calib_L_inf_lower_bound_proxy: float | None = None
+    calib_L_inf_lower_bound_source: str = ""
+    calib_L_inf_lower_bound_disabled_reason: str = ""
+    calib_L_inf_upper_bound_proxy: float | None = None
+    calib_L_inf_prior_metric: float | None = None
+    calib_L_inf_prior_proxy: float | None = None
+    calib_L_inf_prior_weight: float | None = None
+
+    target_metric_threshold: float
+    target_metric_direction: str = "lower_is_better"
+    target_metric_threshold_proxy: float
+    n_scaling_params: int
+    inferred_target_tokens: float | None
+    inferred_target_param_data_ratio: float | None
+    confirmation_ratio: float | None
+    feasibility_limit_tokens: float
+    feasibility_flag: Literal["feasible", "likely_unreachable"]
+    solve_status: str
+
+    solve_method: Literal["finals", "fixed_alpha"]
+    fixed_alpha_target_tokens: float | None
+    fixed_alpha_target_param_data_ratio: float | None
+    fixed_alpha_solve_status: str
+    finals_target_tokens: float | None
+    finals_target_param_data_ratio: float | None
+    finals_ratio_low: float | None
+    finals_ratio_high: float | None
+    """95 % interval; null where the data do not bound it."""
+    finals_interval_method: str
+    finals_interval_weak: bool
+    finals_alpha: float | None
+    finals_alpha_low: float | None
+    finals_alpha_high: float | None
+    finals_amplitude: float | None
+    finals_asymptote: float | None
+    finals_r2: float | None
+    finals_noise_sd: float | None
+    finals_seed_sd: float | None
+    finals_solve_status: str
+    bracketed: bool
+    extrapolation_factor: float | None
+    """How far the answer lies outside the calibrated horizons: 1 inside."""
+
+    promotable: bool
+    """No blocking gate failed: candidates train at the answer. Else a fallback run does."""
+    warnings: tuple[str, ...]
+    gates: tuple[Gate, ...]
+    sensitivity: tuple[SensitivityRow, ...]

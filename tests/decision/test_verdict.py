@@ -1,0 +1,178 @@
+"""The verdict on candidates against baselines."""
+
+from __future__ import annotations
+
+import pytest
+from decided_runs import BATCH, N_SCALING, THRESHOLD, arm, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from laneb.decision import judge
+from laneb.records.verdict import Verdict
+
+BASELINE = {41: 190.0, 42: 192.0, 43: 191.0}
+
+
+def verdict(candidates: dict, baseline: dict | list = BASELINE, **options: object) -> Verdict:
+    baselines = arm("baseline", baseline) if isinstance(baseline, dict) else baseline
+    modes = {
+        name: arm(name, value, steps=160) if isinstance(value, dict) else value for name, value in candidates.items()
+    }
+    return judge(baselines=baselines, candidates=modes, threshold=THRESHOLD, **options)
+
+
+def test_a_sure_gain_on_every_seed_is_accepted_with_its_numbers() -> None:
+    answer = verdict({"inferred": {41: 150.0, 42: 153.0, 43: 151.0}})
+    assert (answer.decision, answer.mode) == ("ACCEPT", "inferred")
+    mode = answer.modes[0]
+    assert mode.pooled_test.mean_gain_sec == pytest.approx(0.1 * (40 + 39 + 40) / 3)
+    assert mode.pooled_test.p_gain < 0.01
+    assert mode.pooled_test.mean_gain_relative == pytest.approx((40 / 190 + 39 / 192 + 40 / 191) / 3)
+    assert [row.pooled_sec for row in mode.differences] == [pytest.approx(value) for value in (4.0, 3.9, 4.0)]
+    assert "p" in answer.reasons[0]
+
+
+def test_times_are_interpolated_crossings_whatever_the_grid() -> None:
+    answer = verdict({"inferred": {41: 151.3}}, {41: 188.7})
+    times = {row.arm: row for row in answer.arms}
+    assert times["baseline"].crossing_step == pytest.approx(188.7)
+    assert times["inferred"].interpolated_sec == pytest.approx(15.13)
+    assert times["inferred"].measured_sec == pytest.approx(15.5)
+    assert times["inferred"].grid_resolution_sec == pytest.approx(0.5)
+
+
+def test_a_sure_loss_on_every_seed_is_rejected() -> None:
+    answer = verdict({"inferred": arm("inferred", {41: 230.0, 42: 233.0, 43: 231.0}, steps=240)})
+    assert answer.decision == "REJECT"
+
+
+def test_candidates_that_surely_end_above_the_threshold_are_rejected() -> None:
+    answer = verdict({"inferred": {41: 200.0, 42: 201.0, 43: 202.0}})
+    assert answer.decision == "REJECT"
+    assert "above it" in answer.reasons[0]
+
+
+def test_one_candidate_that_does_not_reach_the_threshold_prevents_acceptance() -> None:
+    answer = verdict({"inferred": {41: 150.0, 42: 152.0, 43: 161.0}})
+    assert answer.decision == "INCONCLUSIVE"
+    assert "1 of 3 candidates do not reach" in answer.reasons[0]
+    assert "seed 43 by 0.002 bpb" in answer.reasons[0]
+
+
+def test_a_gain_within_the_grids_resolution_is_inconclusive() -> None:
+    answer = verdict({"inferred": arm("inferred", {41: 188.0, 42: 190.1, 43: 188.9})})
+    assert answer.decision == "INCONCLUSIVE"
+    assert any("resolution" in reason for reason in answer.reasons)
+
+
+def test_a_scattered_gain_says_how_many_seeds_would_settle_it() -> None:
+    answer = verdict({"inferred": {41: 100.0, 42: 158.0}}, {41: 190.0, 42: 192.0})
+    assert answer.decision == "INCONCLUSIVE"
+    assert answer.modes[0].seeds_needed > 2
+    assert any("paired seeds would settle it" in reason for reason in answer.reasons)
+
+
+def test_the_baselines_own_horizon_is_inconclusive_with_that_reason() -> None:
+    answer = verdict({"fallback": arm("baseline", BASELINE)})
+    assert answer.decision == "INCONCLUSIVE"
+    assert "the very same runs" in answer.reasons[0]
+    assert "LANE_B_THRESHOLD_OFFSET" in answer.reasons[0]
+    assert answer.modes[0].pooled_test.mean_gain_sec == 0
+    assert answer.modes[0].pooled_test.t is None
+
+
+def test_one_pair_is_inconclusive() -> None:
+    assert verdict({"inferred": {41: 150.0}}).decision == "INCONCLUSIVE"
+
+
+def test_a_seed_without_a_baseline_is_named_and_unpaired() -> None:
+    answer = verdict({"inferred": {41: 150.0, 42: 153.0, 99: 151.0}})
+    assert answer.modes[0].unpaired_seeds == (99,)
+    assert any("seed 99" in warning and "LANE_B_BASELINE_SEEDS" in warning for warning in answer.warnings)
+    assert answer.modes[0].pooled_test.pairs == 2
+
+
+def test_no_pair_at_all_is_inconclusive() -> None:
+    answer = verdict({"inferred": {98: 150.0, 99: 151.0}})
+    assert answer.decision == "INCONCLUSIVE"
+    assert "nothing is paired" in answer.reasons[0]
+
+
+def test_a_failed_run_counts_for_nothing_but_prevents_acceptance() -> None:
+    runs = [
+        *arm("inferred", {41: 150.0, 42: 153.0}, steps=160),
+        run("inferred", 43, 151.0, steps=160, status="failed_nan"),
+    ]
+    answer = verdict({"inferred": runs})
+    assert answer.decision == "INCONCLUSIVE"
+    assert any("failed_nan" in warning for warning in answer.warnings)
+
+
+def test_a_censored_baseline_bounds_the_gain_from_below() -> None:
+    answer = verdict({"inferred": {41: 150.0, 42: 153.0, 43: 151.0}}, {41: 190.0, 42: None, 43: 191.0})
+    difference = answer.modes[0].differences[1]
+    assert difference.baseline_censored
+    assert difference.pooled_sec == pytest.approx((200 - 153.0) * 0.1)
+    assert answer.decision == "ACCEPT"
+
+
+def test_a_censored_candidate_that_ended_before_the_baseline_crossed_gives_no_difference() -> None:
+    difference = verdict({"inferred": {41: None}}, {41: 190.0}).modes[0].differences[0]
+    assert difference.candidate_censored
+    assert difference.pooled_sec is None
+
+
+def test_the_pooled_clock_takes_out_the_machines_speed() -> None:
+    slow = arm("inferred", {41: 150.0, 42: 153.0, 43: 151.0}, steps=160, seconds_per_step=0.2)
+    answer = verdict({"inferred": slow})
+    assert answer.decision == "ACCEPT"
+    assert answer.modes[0].deciding_clock == "pooled_step"
+    assert any("clocks disagree" in warning for warning in answer.warnings)
+
+
+def test_arms_of_another_batch_are_decided_on_measured_seconds() -> None:
+    other = arm("inferred", {41: 75.0, 42: 77.0, 43: 76.0}, steps=80, total_batch_size=2 * BATCH, seconds_per_step=0.2)
+    answer = verdict({"inferred": other})
+    assert answer.modes[0].deciding_clock == "measured"
+    assert answer.decision == "ACCEPT"
+    assert any("batch or shape" in warning for warning in answer.warnings)
+
+
+def test_two_modes_are_tested_with_adjusted_p_values() -> None:
+    gains = {41: 150.0, 42: 158.0, 43: 152.0}
+    alone = verdict({"inferred": gains}).modes[0]
+    both = verdict({"inferred": gains, "confirmation": gains})
+    assert both.modes[0].p_adjusted == pytest.approx(2 * alone.p_adjusted)
+
+
+def test_a_realised_ratio_off_by_more_than_a_percent_is_a_warning() -> None:
+    realised = 160 * BATCH / N_SCALING
+    quiet = verdict({"inferred": {41: 150.0}}, requested_ratios={"inferred": realised * 1.005})
+    loud = verdict({"inferred": {41: 150.0}}, requested_ratios={"inferred_s41": realised * 1.02})
+    assert not any("requested ratio" in warning for warning in quiet.warnings)
+    assert any("requested ratio" in warning for warning in loud.warnings)
+
+
+def test_nothing_to_judge_is_refused() -> None:
+    with pytest.raises(ValueError, match="no candidate runs"):
+        verdict({})
+    with pytest.raises(ValueError, match="threshold"):
+        judge(baselines=[], candidates={"inferred": arm("inferred", {41: 150.0})}, threshold=float("nan"))
+
+
+@given(st.lists(st.tuples(st.floats(50, 199), st.floats(50, 159)), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_accept_never_comes_without_its_conditions(crossings: list[tuple[float, float]]) -> None:
+    answer = verdict(
+        {"inferred": {seed: candidate for seed, (_, candidate) in enumerate(crossings)}},
+        {seed: baseline for seed, (baseline, _) in enumerate(crossings)},
+    )
+    mode = answer.modes[0]
+    if answer.decision == "ACCEPT":
+        assert len(crossings) > 1
+        assert all(row.pooled_sec > 0 for row in mode.differences)
+        assert mode.pooled_test.mean_gain_sec > mode.grid_resolution_sec
+        assert mode.p_adjusted < 0.05
+    else:
+        assert answer.reasons
+    assert Verdict.from_json(answer.to_json()).decision == answer.decision

@@ -1,0 +1,191 @@
+"""The whole inference: exponent, solution, gates, sensitivity."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from simulated_lanes import BATCH, KNOWN_LOSSES, KNOWN_TOKENS, loss_at, run, scaling, statistics
+
+from laneb.inference import calibration_from, infer
+from laneb.inference.gates import GATE_NAMES, warmdown_gate
+from laneb.knobs import InferenceKnobs
+from laneb.records.calibration import Calibration, CalibrationPoint
+from laneb.records.inference import Inference
+
+RUNS = [run(steps, seed) for steps in (750, 1500, 2250) for seed in (41, 42, 43)]
+
+
+def infer_with(stats=None, runs=RUNS, threshold=None, baselines=(), default_ratio=10.5, **knobs) -> Inference:
+    return infer(
+        stats=stats or statistics(), calibration=calibration_from(runs), threshold=threshold or loss_at(1800),
+        scaling=scaling(), baselines=list(baselines), runs=runs, inference=InferenceKnobs(**knobs),
+        default_ratio=default_ratio, required_seeds=[41, 42, 43],
+    )  # fmt: skip
+
+
+def gate(record: Inference, name: str):
+    return next(gate for gate in record.gates if gate.name == name)
+
+
+def test_a_good_lane_is_promotable_with_the_ratio_of_its_finals() -> None:
+    record = infer_with()
+    assert record.promotable
+    assert record.alpha_source == "stats"
+    assert record.inferred_data_scaling_exponent == 0.5
+    assert record.inferred_target_param_data_ratio == pytest.approx(1800 * BATCH / 110_101_632, rel=5e-3)
+    assert record.confirmation_ratio == pytest.approx(1.05 * record.inferred_target_param_data_ratio)
+    assert record.feasibility_limit_tokens == 10 * 10.5 * 110_101_632
+    assert (record.solve_status, record.feasibility_flag, record.bracketed) == ("ok", "feasible", True)
+    assert [entry.name for entry in record.gates] == list(GATE_NAMES)
+
+
+def test_the_file_spells_flags_yes_and_no_and_holds_no_nan() -> None:
+    record = infer_with()
+    written = json.loads(record.to_json())
+    assert written["alpha_data_plausible"] == "yes"
+    assert written["stats_fit_low_quality"] == "no"
+    assert written["calib_fit_metric_name"] == "target_metric_proxy"
+    assert Inference.from_json(record.to_json()) == record
+
+
+def known_calibration() -> Calibration:
+    points = tuple(
+        CalibrationPoint(run_id=f"run_{tokens}", seed=42, horizon_tokens=tokens, tokens=tokens, loss=loss)
+        for tokens, loss in zip(KNOWN_TOKENS, KNOWN_LOSSES, strict=True)
+    )
+    return Calibration(
+        timestamp_utc="", iterations=tuple(range(100, 1600, 100)), total_batch_size=BATCH,
+        calib_tokens=tuple(KNOWN_TOKENS), calib_metrics=tuple(KNOWN_LOSSES), calib_tokens_csv="", calib_metrics_csv="",
+        mode="finished_runs", baseline_required_seeds=(), points=points,
+    )  # fmt: skip
+
+
+def test_the_closed_form_gives_the_known_values_under_their_keys() -> None:
+    record = infer(
+        stats=statistics(), calibration=known_calibration(), threshold=0.925622, scaling=scaling(), baselines=[],
+        runs=[], inference=InferenceKnobs(alpha_override=0.68, solve_method="fixed_alpha"), default_ratio=10.5,
+        required_seeds=[],
+    )  # fmt: skip
+    assert record.calib_A == pytest.approx(97635.829, abs=5e-4)
+    assert record.calib_L_inf == pytest.approx(0.854178, abs=5e-7)
+    assert record.calib_fit_r2 == pytest.approx(0.991196, abs=5e-7)
+    assert record.inferred_target_tokens == pytest.approx(1_054_399_890, abs=0.5)
+    assert record.inferred_target_param_data_ratio == pytest.approx(9.576605, abs=5e-7)
+    assert record.confirmation_ratio == pytest.approx(10.055436, abs=5e-7)
+    assert (record.alpha_source, record.paper_mapping_id) == ("override", "alpha_override")
+    assert record.feasibility_flag == "feasible"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [("paper_v1", 0.6 / 1.6), ("corr_only_v1", 0.8), ("entropy_only_v1", 0.6), ("weighted_mean_v1", 0.65)],
+)
+def test_each_mapping_gives_its_exponent(mapping: str, expected: float) -> None:
+    stats = statistics(correlation=0.8, entropy=0.6)
+    record = infer_with(stats, paper_mapping_id=mapping, corr_weight=1.0, entropy_weight=3.0)
+    assert record.alpha_data_stats_raw == pytest.approx(expected)
+    assert record.paper_mapping_id == mapping
+
+
+@pytest.mark.parametrize("stats", [statistics(entropy=5.0), statistics(weak=True), statistics(entropy=None)])
+def test_statistics_that_are_implausible_weak_or_missing_fall_back_on_the_finals(stats) -> None:
+    record = infer_with(stats)
+    assert record.alpha_source == "calibration"
+    assert record.inferred_data_scaling_exponent == pytest.approx(0.4, rel=1e-4)
+    assert record.alpha_fallback_reason
+    assert record.promotable
+
+
+def test_mode_none_is_not_promotable_on_weak_statistics() -> None:
+    record = infer_with(statistics(weak=True), alpha_fallback_mode="none")
+    assert not record.promotable
+    assert not gate(record, "plausible_exponent").passed
+    assert "LANE_B_ALPHA_FALLBACK_MODE=calibration" in gate(record, "plausible_exponent").message
+
+
+def test_weak_statistics_are_used_where_that_is_allowed() -> None:
+    record = infer_with(statistics(weak=True), allow_low_quality_stats=True)
+    assert (record.alpha_source, record.promotable) == ("stats", True)
+
+
+def test_baseline_assisted_searches_the_baselines_own_curves() -> None:
+    baselines = [run(1500, seed, trunk_excess=0.0, run_id=f"b{seed}", fingerprint=f"b{seed}") for seed in (41, 42, 43)]
+    record = infer_with(statistics(weak=True), baselines=baselines, alpha_fallback_mode="baseline_assisted")
+    assert (record.alpha_source, record.paper_mapping_id) == ("baseline_assisted", "baseline_assisted")
+    assert record.alpha_data_baseline_fallback == pytest.approx(0.4)
+    assert record.baseline_alpha_fit_median_r2 == pytest.approx(1.0)
+    assert record.baseline_alpha_fit_num_seeds == 3
+
+
+def test_baselines_that_fit_badly_give_no_exponent() -> None:
+    record = infer_with(statistics(weak=True), alpha_fallback_mode="baseline_assisted")
+    assert not record.promotable
+    assert "0 seed(s)" in record.alpha_fallback_reason
+
+
+def test_an_override_outside_the_plausible_range_is_judged_by_fit_and_extrapolation() -> None:
+    record = infer_with(alpha_override=1.1)
+    assert record.promotable
+    assert not record.alpha_data_plausible
+
+
+def test_an_unsolved_lane_has_nulls_and_is_likely_unreachable() -> None:
+    record = infer_with(threshold=0.5)
+    assert (record.inferred_target_tokens, record.inferred_target_param_data_ratio) == (None, None)
+    assert record.confirmation_ratio is None
+    assert (record.solve_status, record.feasibility_flag) == ("threshold_not_above_asymptote", "likely_unreachable")
+    assert not record.promotable
+
+
+def test_beyond_the_feasible_limit_candidates_train_only_if_allowed() -> None:
+    strict = infer_with(default_ratio=0.5, unreachable_mult=10.0)
+    assert (strict.feasibility_flag, strict.promotable) == ("likely_unreachable", False)
+    assert infer_with(default_ratio=0.5, allow_unreachable=True).promotable
+
+
+def test_far_extrapolation_blocks_and_near_extrapolation_warns() -> None:
+    far, near = infer_with(threshold=loss_at(4500)), infer_with(threshold=loss_at(2600))
+    assert not far.promotable
+    assert not gate(far, "extrapolation").passed
+    assert near.promotable
+    assert not gate(near, "bracketed").passed
+
+
+def test_the_warmdown_gate_compares_a_finished_run_with_a_longer_one_at_its_step() -> None:
+    pays = gate(infer_with(), "warmdown_pays")
+    assert pays.passed
+    assert pays.value > 0.02
+    flat = [run(steps, 42, trunk_excess=0.0) for steps in (750, 1500, 2250)]
+    fails = warmdown_gate(flat, 1800 * BATCH)
+    assert not fails.passed
+    assert fails.value == pytest.approx(0.0, abs=1e-3)
+    assert "LANE_B_MATRIX_LR" in fails.message
+
+
+def test_the_warmdown_gate_says_when_nothing_can_be_compared() -> None:
+    lonely = warmdown_gate([run(750, 41), run(1500, 42)], None)
+    assert not lonely.passed
+    assert "no seed" in lonely.message
+
+
+def test_a_failed_gate_carries_its_numbers_and_a_remedy() -> None:
+    for entry in infer_with(threshold=loss_at(4500)).gates:
+        assert entry.message
+        if not entry.passed:
+            assert any(word in entry.message for word in ("Calibrate", "calibrate", "LANE_B_", "More"))
+
+
+def test_the_sensitivity_table_moves_everything_that_the_ratio_rests_on() -> None:
+    record = infer_with()
+    assert {row.what for row in record.sensitivity} == {"alpha", "asymptote", "offset", "point", "seed", "estimator"}
+    by_offset = [row.ratio for row in record.sensitivity if row.what == "offset"]
+    assert by_offset == sorted(by_offset, reverse=True)
+    assert sum(row.what == "point" for row in record.sensitivity) == len(RUNS)
+    assert sum(row.what == "seed" for row in record.sensitivity) == 3
+
+
+def test_the_content_hash_does_not_depend_on_the_time() -> None:
+    record = infer_with()
+    later = record.model_copy(update={"timestamp_utc": "2030-01-01T00:00:00Z"})
+    assert later.content_hash() == record.content_hash()
