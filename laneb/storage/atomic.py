@@ -17,7 +17,12 @@ class StorageError(ValueError):
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Write UTF-8 text under a temporary name beside `path` and rename it into place.
+    """Write UTF-8 text as `write_bytes` does, line ends as they are."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: AnyPath, data: bytes) -> None:
+    """Write bytes under a temporary name beside `path` and rename it into place.
 
     An object store's put is atomic by itself, so a bucket is written directly.
 
@@ -27,13 +32,13 @@ def write_text(path: AnyPath, text: str) -> None:
     try:
         if not isinstance(path, Path) or getattr(path, "protocol", "") not in ("", "file", "local"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -24,7 +24,7 @@ from laneb.records.runs import RunResult
 from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import DatasetStats
 from laneb.records.verdict import Verdict
-from laneb.storage.atomic import StorageError, read_text, write_text
+from laneb.storage.atomic import StorageError, read_text, write_bytes, write_text
 from laneb.storage.formats import calibration_env, manifest_csv, parse_manifest, threshold_env
 from laneb.storage.schema_table import render_schema_csv
 
@@ -116,6 +116,12 @@ class Store:
         """The rows of candidate_runs.csv."""
         path = self.locations.manifest_csv
         return parse_manifest(read_text(path, "inference_schema"), str(path))
+
+    def write_plot(self, name: str, data: bytes) -> AnyPath:
+        """Write a plot at full size."""
+        path = self.locations.plots_dir / name
+        write_bytes(path, data)
+        return path
 
     def write_schema_csv(self, texts: list[str]) -> AnyPath:
         """Write the CSV export of the schema table from its rows' texts."""

@@ -41,8 +41,9 @@ def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: 
 def calibration_points(store: Stored) -> dg.MaterializeResult:
     """Tokens and final loss of the finished runs, the baselines' among them where schedule and shape match."""
     experiment = store.read(Experiment)
+    runs = roles.calibration_runs(store, experiment)
     calibration = calibration_from(
-        roles.calibration_runs(store, experiment),
+        runs,
         baselines=roles.baseline_runs(store, experiment),
         required_seeds=experiment.baseline.seeds,
     )

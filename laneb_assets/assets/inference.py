@@ -26,9 +26,10 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
     """Tokens per scaling parameter at which a run's final loss reaches the threshold, with an interval and gates."""
     experiment = store.read(Experiment)
     threshold, warning = target_threshold(store.read(BaselineThreshold), experiment.threshold.target_threshold)
+    calibration = store.read(Calibration)
     inference = infer(
         stats=store.read(DatasetStats),
-        calibration=store.read(Calibration),
+        calibration=calibration,
         threshold=threshold,
         scaling=store.read(ScalingParams),
         baselines=roles.baseline_runs(store, experiment),

@@ -7,13 +7,15 @@ from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
+from laneb_assets.plots import plotted, statistics_figure
 from laneb_assets.resources import Stored
 
 
 @lane_asset(group="statistics", deps=["token_shards"], settings=["statistics"], kinds=["scipy", "optuna"])
 def dataset_stats(store: Stored) -> dg.MaterializeResult:
     """How fast correlations and conditional entropies of the tokens decay, with power-law fits."""
-    from laneb.statistics.measure import measure_dataset, sample_documents
+    from laneb.statistics.measure import measure_dataset
+    from laneb.statistics.sample import sample_documents
 
     knobs = store.read(Experiment).statistics
     shards = store.read(TokenShards)
@@ -32,6 +34,7 @@ def dataset_stats(store: Stored) -> dg.MaterializeResult:
     return materialized(
         stats,
         path,
+        extra={"decay": plotted(store, "dataset_stats", statistics_figure(stats))},
         num_tokens_sampled=stats.num_tokens_sampled,
         corr_decay_exponent=stats.corr_decay_exponent,
         corr_decay_r2=stats.corr_decay_r2,

@@ -8,6 +8,7 @@ from laneb.storage.atomic import write_text
 from laneb_assets.frames import SchemaRowsFrame, checked, column_schema
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
+from laneb_assets.plots import crossing_times_figure, plotted
 from laneb_assets.resources import Duck, Stored
 
 
@@ -34,5 +35,9 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
         decision=report.verdict.decision,
         recommended=report.summary.recommended_lane_b_decision,
         ratio=report.inference.inferred_target_param_data_ratio,
-        extra={"summary": dg.MetadataValue.md(report.markdown()), **column_schema(rows)},
+        extra={
+            "crossing_times": plotted(store, "crossing_times", crossing_times_figure(report.verdict)),
+            "summary": dg.MetadataValue.md(report.markdown()),
+            **column_schema(rows),
+        },
     )
