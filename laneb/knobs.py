@@ -175,6 +175,7 @@ class StatisticsKnobs(Section):
     tokenizer_threads: int = knob(4, "LANE_B_STATS_TOKENIZER_THREADS", "threads that tokenize", ge=1)
     corr_min_sep: int = knob(1, "LANE_B_CORR_MIN_SEP", "smallest lag [tokens]", ge=1)
     corr_max_sep: int = knob(64, "LANE_B_CORR_MAX_SEP", "largest lag [tokens]", ge=2)
+    corr_operator_norm: bool = knob(False, "LANE_B_CORR_OPERATOR_NORM", "operator norm too, at log-spaced lags")
     ent_min_ctx: int = knob(1, "LANE_B_ENT_MIN_CTX", "shortest context [tokens]", ge=1)
     ent_max_ctx: int = knob(64, "LANE_B_ENT_MAX_CTX", "longest context [tokens]", ge=2)
     ent_num_points: int = knob(8, "LANE_B_ENT_NUM_POINTS", "context lengths asked for", ge=3)

@@ -6,11 +6,20 @@ from laneb.records.base import Record, YesNo
 
 
 class CorrelationPoint(Record):
-    """Norm of the lag covariance at one distance."""
+    """Norm of the lag covariance at one distance. All norms are dimensionless."""
 
     separation: int
     """Distance between the two tokens [tokens]."""
     frobenius_norm: float
+    noise_floor: float | None = None
+    """The norm that independent tokens of the same frequencies would show on average."""
+    corrected_norm: float | None = None
+    """The norm after the noise's mean is taken off its square."""
+    within_document_norm: float | None = None
+    """Over pairs in one document; None where no document is long enough."""
+    within_document_corrected_norm: float | None = None
+    operator_norm: float | None = None
+    """Largest singular value; None where it was not asked for."""
 
 
 class EntropyPoint(Record):
@@ -24,8 +33,55 @@ class EntropyPoint(Record):
     """The entropy above the fitted entropy at infinite context; None without a fit."""
 
 
+class EntropyEstimate(Record):
+    """What can be known of the entropy of the next token at one context length [bits]."""
+
+    context_len: int
+    plug_in_bits: float
+    """Low on average: the lower end of the bracket."""
+    miller_madow_bits: float
+    grassberger_bits: float
+    held_out_bits: float
+    """Cross-entropy of an n-gram predictor on other documents: the upper end of the bracket."""
+    distinct_contexts: int
+    samples_per_context: float
+    singleton_share: float
+    usable: bool
+    """Whether the bracket is narrow enough for a number inside it to say something."""
+
+
+class PowerLaw(Record):
+    """A fitted decay: amplitude * x ** -exponent (+ offset)."""
+
+    exponent: float
+    amplitude: float
+    offset: float = 0.0
+    r2: float
+    points: int
+
+
+class ContextLossDecay(Record):
+    """How a trained model's loss falls with the position in its context, the tokens before included.
+
+    The exponent is gamma of arXiv:2602.07488: loss = amplitude * position ** -gamma + h_inf_bits.
+    """
+
+    gamma: float
+    amplitude: float
+    h_inf_bits: float
+    r2: float
+    positions: int
+    """Positions fitted."""
+    largest_position: int
+    run_id: str = ""
+    """The run whose checkpoint was evaluated."""
+
+
 class DatasetStats(Record):
-    """stats.json: how a corpus's correlations and entropies decay. Entropies are bits per token."""
+    """stats.json: how a corpus's correlations and entropies decay. Entropies are bits per token.
+
+    What has a default was added to the file's first keys, so that a file made without it still reads.
+    """
 
     timestamp_utc: str
     dataset_id: str
@@ -63,3 +119,33 @@ class DatasetStats(Record):
     token_unigram_collision_prob: float
     fit_optuna_seed: int
     fit_optuna_trials: int
+
+    corr_decay_exponent_interval: tuple[float, float] | None = None
+    """95 % of the exponents of resampled blocks of documents; None with too few documents."""
+    corr_lags_above_noise: int | None = None
+    """Lags whose squared norm is more than twice the noise's."""
+    corr_corrected_fit: PowerLaw | None = None
+    """Through the corrected norms at those lags; None with fewer than three."""
+    corr_within_document_fit: PowerLaw | None = None
+    """The same over pairs in one document."""
+    corr_document_floor: float | None = None
+    """The within-document norm when each document's tokens are shuffled: what differing documents show at any lag."""
+    corr_operator_fit: PowerLaw | None = None
+    entropy_decay_exponent_interval: tuple[float, float] | None = None
+    entropy_estimates: tuple[EntropyEstimate, ...] = ()
+    """At every context length of the grid that was asked for, the starved ones too."""
+    entropy_bracket_tolerance: float | None = None
+    """A context length is usable when its bracket is no wider than this share of its upper end."""
+    entropy_usable_context_lens: tuple[int, ...] = ()
+    entropy_usable_fit: PowerLaw | None = None
+    """Through Grassberger's estimates at the usable lengths; None with fewer than three: the text is too short then to
+    measure an entropy decay."""
+    entropy_grassberger_fit: PowerLaw | None = None
+    """Through Grassberger's estimates at the lengths of entropy_curve."""
+    entropy_held_out_fit: PowerLaw | None = None
+    """Through the held-out bounds at the lengths of entropy_curve."""
+    interval_level: float | None = None
+    interval_blocks: int | None = None
+    """Blocks of documents that were resampled."""
+    context_loss: ContextLossDecay | None = None
+    """From a finished checkpoint, where there was one."""

@@ -6,7 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from laneb.statistics.correlation import correlation_norms
+    from laneb.statistics.context_loss import loss_by_position_exponent
+    from laneb.statistics.correlation import (
+        LagCovariance,
+        correlation_norms,
+        operator_norms,
+        within_document_covariance,
+    )
     from laneb.statistics.entropy import ConditionalEntropies, conditional_entropies
     from laneb.statistics.measure import measure_dataset
     from laneb.statistics.power_law import PowerLawFit, ShiftedPowerLawFit, fit_power_law, fit_shifted_power_law
@@ -14,26 +20,34 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConditionalEntropies",
+    "LagCovariance",
     "PowerLawFit",
     "ShiftedPowerLawFit",
     "conditional_entropies",
     "correlation_norms",
     "fit_power_law",
     "fit_shifted_power_law",
+    "loss_by_position_exponent",
     "measure_dataset",
+    "operator_norms",
     "sample_documents",
+    "within_document_covariance",
 ]
 
 _HOMES = {
     "ConditionalEntropies": "entropy",
+    "LagCovariance": "correlation",
     "PowerLawFit": "power_law",
     "ShiftedPowerLawFit": "power_law",
     "conditional_entropies": "entropy",
     "correlation_norms": "correlation",
     "fit_power_law": "power_law",
     "fit_shifted_power_law": "power_law",
+    "loss_by_position_exponent": "context_loss",
     "measure_dataset": "measure",
+    "operator_norms": "correlation",
     "sample_documents": "sample",
+    "within_document_covariance": "correlation",
 }
 
 

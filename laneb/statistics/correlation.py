@@ -16,11 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from laneb.statistics.pairs import coinciding_pairs
+from laneb.statistics.pairs import Pairs
+from laneb.statistics.sample import checked_starts
 from laneb.statistics.symbols import FloatArray, IntArray, Symbols, as_symbols, distances
 
 FLOOR = 1e-12
 """Norms below this read as this, so that a logarithm of the curve exists."""
+
+DENSE_BELOW = 256
+"""Symbols up to which the operator norm is taken of the dense matrix."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class LagCovariance:
     Attributes:
         lags: [K] distances in tokens.
         pairs: [K] pairs counted at each lag.
-        squared: [K] ||C(n)||_F^2; rounding can leave a value of about -1e-17.
+        squared: [K] ||C(n)||_F^2; rounding can leave about -1e-17, and it is NaN where there are no pairs.
         noise: [K] what independent tokens of the same frequencies would give on average: (1 - sum P(a)^2)^2 / pairs.
     """
 
@@ -54,6 +58,11 @@ class LagCovariance:
         """[K] the norm with the noise's mean taken off its square; `FLOOR` where nothing is left."""
         return np.maximum(np.sqrt(np.maximum(self.squared - self.noise, 0.0)), FLOOR)
 
+    @property
+    def above_noise(self) -> NDArray[np.bool_]:
+        """[K] whether the signal is larger than the noise: the squared norm is more than twice the noise."""
+        return np.asarray(self.squared > 2.0 * self.noise)
+
 
 def correlation_norms(tokens: ArrayLike, lags: ArrayLike) -> FloatArray:
     """Frobenius norms of the lag covariance of a token sequence.
@@ -69,41 +78,119 @@ def correlation_norms(tokens: ArrayLike, lags: ArrayLike) -> FloatArray:
         ValueError: tokens that aren't a sequence of two or more non-negative integers, or a lag out of range.
     """
     symbols = as_symbols(tokens)
-    return lag_covariance(symbols, distances("lags", lags, 1, symbols.size)).norms
+    return all_pairs(Pairs(symbols, distances("lags", lags, 1, symbols.size))).norms
 
 
-def lag_covariance(symbols: Symbols, lags: NDArray[np.int64], document_starts: IntArray | None = None) -> LagCovariance:
-    """Squared covariance norms at each lag, over all pairs or, given document starts, over pairs within a document.
+def within_document_covariance(tokens: ArrayLike, document_starts: ArrayLike, lags: ArrayLike) -> LagCovariance:
+    """The lag covariance over pairs that lie in one document.
 
-    P(a) is counted over all tokens in both cases, so that the order of the documents does not matter to the latter.
-    A lag at which no document holds a pair has 0 pairs and NaN norms.
+    P(a) is counted over all tokens, so that the order of the documents does not matter. A lag that no document is
+    long enough for has 0 pairs and a NaN norm.
+
+    Args:
+        tokens: [N] non-negative integers, document after document.
+        document_starts: [D] where each document begins, 0 first.
+        lags: [K] distances in tokens, 1 to N - 1.
+
+    Raises:
+        ValueError: see `correlation_norms`; or document starts that don't rise from 0.
     """
-    size = symbols.size
-    reach = _reach(size, document_starts, int(lags.max(initial=1)))
-    coinciding = coinciding_pairs(symbols, lags, reach)
-    probabilities = symbols.probabilities()
-    collision = symbols.collision_probability
-    crossing = np.flatnonzero(reach <= lags.max(initial=1)) if document_starts is not None else np.zeros(0, np.int64)
-    pairs = np.empty(lags.size, dtype=np.int64)
-    squared = np.empty(lags.size)
-    for index, lag in enumerate(lags):
-        product = float(np.dot(probabilities[: size - lag], probabilities[lag:]))
-        outside = crossing[(reach[crossing] <= lag) & (crossing < size - lag)]
-        product -= float(np.dot(probabilities[outside], probabilities[outside + lag]))
-        count = size - int(lag) - outside.size
-        pairs[index] = count
-        squared[index] = float(coinciding[index]) / count**2 - 2.0 * product / count + collision**2 if count else np.nan
-    with np.errstate(divide="ignore"):
-        noise = np.where(pairs > 0, (1.0 - collision) ** 2 / pairs, np.nan)
-    return LagCovariance(lags, pairs, squared, noise)
+    symbols = as_symbols(tokens)
+    starts = checked_starts(document_starts, symbols.size)
+    return within_documents(Pairs(symbols, distances("lags", lags, 1, symbols.size)), starts)
 
 
-def _reach(size: int, document_starts: IntArray | None, largest_lag: int) -> NDArray[np.int32]:
-    """[N] the first lag that leads out of the sequence, or of the position's document; capped above the largest lag."""
-    ends = np.array([size]) if document_starts is None else np.append(document_starts[1:], size)
-    reach = np.full(size, largest_lag + 1, dtype=np.int32)
-    starts = np.zeros(1, np.int64) if document_starts is None else document_starts
-    for start, end in zip(starts, ends, strict=True):
-        first = max(int(start), int(end) - largest_lag)
-        reach[first:end] = np.arange(int(end) - first, 0, -1)
+def all_pairs(pairs: Pairs, counts: NDArray[np.int64] | None = None) -> LagCovariance:
+    """The lag covariance over all N - n pairs of the sequence; [K, B] pair counts by block, if made already."""
+    size = pairs.symbols.size
+    counts = all_counts(pairs, np.array([0, size])) if counts is None else counts
+    return _covariance(pairs, counts.sum(axis=1), size - pairs.lags, pairs.products)
+
+
+def all_counts(pairs: Pairs, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[K, B] pair counts of the whole sequence by block (see `Pairs.counts`)."""
+    return pairs.counts(reach_of(pairs.symbols.size, np.zeros(1, np.int64), pairs.lags), edges)
+
+
+def within_documents(pairs: Pairs, starts: NDArray[np.int64]) -> LagCovariance:
+    """See `within_document_covariance`."""
+    size, lags = pairs.symbols.size, pairs.lags
+    reach = reach_of(size, starts, lags)
+    share, ids = pairs.symbols.counts / size, pairs.symbols.ids
+    near_end = np.flatnonzero(reach <= lags.max(initial=0))
+    many, products = size - lags, pairs.products.copy()
+    for index, lag in enumerate(lags.tolist()):
+        crossing = near_end[(reach[near_end] <= lag) & (near_end < size - lag)]
+        many[index] -= crossing.size
+        products[index] -= float(share[ids[crossing]] @ share[ids[crossing + lag]])
+    return _covariance(pairs, pairs.counts(reach, np.array([0, size])).sum(axis=1), many, products)
+
+
+def _covariance(
+    pairs: Pairs, coinciding: NDArray[np.int64], many: NDArray[np.int64], products: FloatArray
+) -> LagCovariance:
+    collision = pairs.symbols.collision_probability
+    some = np.where(many > 0, many, np.nan)
+    squared = coinciding / some**2 - 2.0 * products / some + collision**2
+    return LagCovariance(pairs.lags, many, squared, (1.0 - collision) ** 2 / some)
+
+
+def reach_of(size: int, starts: NDArray[np.int64], lags: NDArray[np.int64]) -> NDArray[np.int32]:
+    """[N] the first lag that leads out of a position's document; capped one above the largest lag."""
+    longest = int(lags.max(initial=0))
+    reach = np.full(size, longest + 1, dtype=np.int32)
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), size], strict=True):
+        first = max(start, end - longest)
+        reach[first:end] = np.arange(end - first, 0, -1)
     return reach
+
+
+def document_floor(tokens: IntArray, starts: NDArray[np.int64], seed: int) -> float:
+    """The norm that is left at lag 1 when the tokens of each document are shuffled.
+
+    It is what documents of different content show without any order in them, noise included: the level that the
+    within-document norm tends to at large lags.
+    """
+    generator = np.random.default_rng(seed)
+    ends = [*starts[1:].tolist(), tokens.size]
+    shuffled = [generator.permutation(tokens[a:b]) for a, b in zip(starts.tolist(), ends, strict=True)]
+    pairs = Pairs(as_symbols(np.concatenate(shuffled)), np.ones(1, np.int64))
+    return float(within_documents(pairs, starts).norms[0])
+
+
+def operator_norms(tokens: ArrayLike, lags: ArrayLike) -> FloatArray:
+    """Largest singular value of the lag covariance, the norm that arXiv:2602.07488 uses.
+
+    C is applied as the sparse pair counts less the rank-one product of the frequencies, so it is never formed.
+
+    Args:
+        tokens: [N] non-negative integers of any integer type, N >= 2.
+        lags: [K] distances in tokens, 1 to N - 1, in any order.
+
+    Returns:
+        float64 [K], dimensionless, at most the Frobenius norm.
+
+    Raises:
+        ValueError: see `correlation_norms`.
+    """
+    symbols = as_symbols(tokens)
+    return np.array([_operator_norm(symbols, lag) for lag in distances("lags", lags, 1, symbols.size).tolist()])
+
+
+def _operator_norm(symbols: Symbols, lag: int) -> float:
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.linalg import LinearOperator, svds
+
+    many, share = symbols.counts.size, symbols.counts / symbols.size
+    early, late = symbols.ids[:-lag].astype(np.int64), symbols.ids[lag:].astype(np.int64)
+    joint = csr_matrix((np.full(early.size, 1.0 / early.size), (early, late)), shape=(many, many))
+    if many <= DENSE_BELOW:
+        return float(np.linalg.norm(joint.toarray() - np.outer(share, share), 2))
+    transposed = joint.T.tocsr()
+    operator = LinearOperator(
+        joint.shape,
+        matvec=lambda vector: joint @ vector.ravel() - share * float(share @ vector.ravel()),
+        rmatvec=lambda vector: transposed @ vector.ravel() - share * float(share @ vector.ravel()),
+        dtype=np.float64,
+    )
+    return float(svds(operator, k=1, v0=np.ones(many) / np.sqrt(many), return_singular_vectors=False)[0])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,11 +65,48 @@ def conditional_entropies(tokens: ArrayLike, context_lengths: ArrayLike) -> Cond
     return entropies(symbols, distances("context_lengths", context_lengths, 0, symbols.size))
 
 
-def entropies(symbols: Symbols, lengths: NDArray[np.int64]) -> ConditionalEntropies:
-    """See `conditional_entropies`."""
-    wanted = sorted(set(lengths.tolist()))
-    rows = {length: _row(contexts, ngrams) for length, contexts, ngrams in _counts(symbols, wanted)}
-    table = np.array([rows[length] for length in lengths.tolist()], dtype=np.float64).reshape(-1, 7)
+def entropies(symbols: Symbols, lengths: NDArray[np.int64], *observers: Observer) -> ConditionalEntropies:
+    """See `conditional_entropies`; every observer is shown the repeated n-grams of each length in the same pass."""
+    if lengths.size == 0:
+        return _table(lengths, [])
+    counter = _Counter(symbols.size, lengths.tolist())
+    for repeated in repeated_ngrams(symbols, int(lengths.max()) + 1):
+        counter.see(repeated)
+        for observer in observers:
+            observer.see(repeated)
+    return _table(lengths, [_row(*counter.counts(length)) for length in lengths.tolist()])
+
+
+class Observer(Protocol):
+    """What wants to see the n-grams of each length, 1 first."""
+
+    def see(self, repeated: Repeated) -> None:
+        """Take in the repeated n-grams of the next length."""
+
+
+class _Counter:
+    """Multiplicities of the contexts over the positions that have a next token, and of the contexts with it."""
+
+    def __init__(self, size: int, lengths: list[int]) -> None:
+        self.size = size
+        self.needed = {*lengths, *(length + 1 for length in lengths)}
+        self.ngrams: dict[int, Multiplicities] = {}
+        self.contexts: dict[int, Multiplicities] = {0: Multiplicities(np.array([size]), np.ones(1, np.int64))}
+
+    def see(self, repeated: Repeated) -> None:
+        length = repeated.length
+        if length in self.needed:
+            self.ngrams[length] = multiplicities(repeated)
+            if length < self.size:
+                self.contexts[length] = self.ngrams[length].without_one_of(_last_occurs(repeated, self.size))
+
+    def counts(self, length: int) -> tuple[Multiplicities, Multiplicities]:
+        contexts = self.contexts.get(length) or all_unique(self.size - 1, length)
+        return contexts, self.ngrams.get(length + 1) or all_unique(self.size, length + 1)
+
+
+def _table(lengths: NDArray[np.int64], rows: list[tuple[float, ...]]) -> ConditionalEntropies:
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     return ConditionalEntropies(
         context_lengths=lengths,
         bits=table[:, 0],
@@ -79,29 +117,6 @@ def entropies(symbols: Symbols, lengths: NDArray[np.int64]) -> ConditionalEntrop
         miller_madow_bits=table[:, 5],
         grassberger_bits=table[:, 6],
     )
-
-
-def _counts(symbols: Symbols, wanted: list[int]) -> list[tuple[int, Multiplicities, Multiplicities]]:
-    """For each context length: the contexts over the positions that have a next token, and the contexts with it."""
-    if not wanted:
-        return []
-    size = symbols.size
-    found: dict[int, Multiplicities] = {}
-    contexts: dict[int, Multiplicities] = {0: Multiplicities(np.array([size]), np.ones(1, np.int64))}
-    needed = {*wanted, *(length + 1 for length in wanted)}
-    for repeated in repeated_ngrams(symbols, wanted[-1] + 1):
-        if repeated.length in needed:
-            found[repeated.length] = multiplicities(repeated)
-            if repeated.length < size:
-                contexts[repeated.length] = found[repeated.length].without_one_of(_last_occurs(repeated, size))
-    return [
-        (
-            length,
-            contexts.get(length) or all_unique(size - 1, length),
-            found.get(length + 1) or all_unique(size, length + 1),
-        )
-        for length in wanted
-    ]
 
 
 def _last_occurs(repeated: Repeated, size: int) -> int:

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laneb.knobs import StatisticsKnobs
 from laneb.records.base import utc_now
-from laneb.records.statistics import CorrelationPoint, DatasetStats, EntropyPoint
-from laneb.statistics.correlation import lag_covariance
+from laneb.records.statistics import (
+    ContextLossDecay,
+    CorrelationPoint,
+    DatasetStats,
+    EntropyEstimate,
+    EntropyPoint,
+    PowerLaw,
+)
+from laneb.statistics.correlation import (
+    LagCovariance,
+    all_counts,
+    all_pairs,
+    document_floor,
+    operator_norms,
+    within_documents,
+)
 from laneb.statistics.entropy import ConditionalEntropies, entropies
-from laneb.statistics.power_law import ShiftedPowerLawFit, fit_power_law, fit_shifted_power_law
+from laneb.statistics.held_out import HeldOut
+from laneb.statistics.intervals import (
+    LEVEL,
+    BlockSurprise,
+    block_edges,
+    correlation_influence,
+    exponent_interval,
+)
+from laneb.statistics.pairs import Pairs
+from laneb.statistics.power_law import Problem, fit_power_law, fit_shifted_power_law, largest_offset
 from laneb.statistics.sample import checked_starts
-from laneb.statistics.symbols import IntArray, as_symbols
+from laneb.statistics.symbols import FloatArray, IntArray, Symbols, as_symbols
+from laneb.statistics.window import EntropyWindow, context_grid, entropy_window
 
+BRACKET_TOLERANCE = 0.2
+"""Widest bracket, as a share of its upper end, inside which an entropy estimate is taken for a measurement."""
 
-@dataclass(frozen=True)
-class EntropyWindow:
-    """The context lengths that the entropy fit uses.
-
-    Attributes:
-        top: the longest context length of the window, after `reductions` halvings.
-        lengths: those of the window's grid that are well enough sampled.
-        skipped: how many of the grid are not.
-    """
-
-    top: int
-    lengths: tuple[int, ...]
-    skipped: int
-    reductions: int
+OPERATOR_LAGS = 8
+"""Lags, evenly spaced in their logarithm, at which the operator norm is computed on request."""
 
 
 def measure_dataset(
@@ -42,6 +56,7 @@ def measure_dataset(
     tokenizer_id: str,
     split: str,
     vocab_size: int,
+    gamma: ContextLossDecay | None = None,
 ) -> DatasetStats:
     """Measure correlation and entropy decay of a sample of documents.
 
@@ -49,7 +64,9 @@ def measure_dataset(
         tokens: [N] the sample (see `sample_documents`); documents begin with BOS.
         document_starts: [D] where each document begins, 0 first.
         knobs: windows, thresholds and fit settings. Windows reach at most N - 1 tokens.
-        dataset_id, tokenizer_id, split, vocab_size: recorded.
+        dataset_id: recorded, as are tokenizer_id and split.
+        vocab_size: tokens that could occur.
+        gamma: the decay of a finished checkpoint's loss with context (`loss_by_position_exponent`), recorded.
 
     Raises:
         ValueError: too few tokens for the smallest lag and the shortest context, or input that is no token sequence.
@@ -59,14 +76,7 @@ def measure_dataset(
     needed = max(knobs.corr_min_sep + 2, knobs.ent_min_ctx + 1)
     if symbols.size < needed:
         raise ValueError(f"the sample has {symbols.size} tokens; the statistics need {needed}. Sample more documents.")
-    lags = np.arange(knobs.corr_min_sep, min(knobs.corr_max_sep, symbols.size - 1) + 1, dtype=np.int64)
-    covariance = lag_covariance(symbols, lags)
-    correlation_fit = fit_power_law(lags, covariance.norms)
-
-    lengths = np.arange(knobs.ent_min_ctx, min(knobs.ent_max_ctx, symbols.size - 1) + 1, dtype=np.int64)
-    measured = entropies(symbols, lengths)
-    window = entropy_window(measured, knobs)
-    entropy_fit = _fit_entropy(measured, window, knobs)
+    edges = block_edges(starts, symbols.size)
     return DatasetStats(
         timestamp_utc=utc_now(),
         dataset_id=dataset_id,
@@ -75,85 +85,177 @@ def measure_dataset(
         num_docs_sampled=int(starts.size),
         num_tokens_sampled=symbols.size,
         vocab_size=vocab_size,
-        corr_fit_min_sep=int(lags[0]),
-        corr_fit_max_sep=int(lags[-1]),
-        corr_curve=tuple(
-            CorrelationPoint(separation=lag, frobenius_norm=norm)
-            for lag, norm in zip(lags.tolist(), covariance.norms.tolist(), strict=True)
-        ),
-        corr_decay_exponent=correlation_fit.exponent,
-        corr_decay_r2=correlation_fit.r2,
-        corr_decay_r2_warn_threshold=knobs.corr_r2_warn_threshold,
-        corr_decay_r2_low_quality=correlation_fit.r2 < knobs.corr_r2_warn_threshold,
-        entropy_fit_min_ctx=knobs.ent_min_ctx,
-        entropy_fit_max_ctx=window.top,
-        entropy_num_points_requested=knobs.ent_num_points,
-        entropy_num_points_used=len(window.lengths),
-        entropy_min_usable_points=knobs.ent_min_usable_points,
-        entropy_uniqueness_threshold=knobs.ent_uniqueness_threshold,
-        entropy_skipped_data_starved=window.skipped,
-        entropy_fit_adaptive_reductions=window.reductions,
-        entropy_curve=_entropy_curve(measured, window, entropy_fit),
-        entropy_decay_exponent=entropy_fit.exponent if entropy_fit else None,
-        entropy_decay_r2=entropy_fit.r2 if entropy_fit else None,
-        entropy_decay_r2_warn_threshold=knobs.entropy_r2_warn_threshold,
-        entropy_decay_r2_low_quality=entropy_fit is None or entropy_fit.r2 < knobs.entropy_r2_warn_threshold,
-        entropy_h_inf_bits=entropy_fit.offset if entropy_fit else None,
         token_unigram_collision_prob=symbols.collision_probability,
         fit_optuna_seed=knobs.fit_optuna_seed,
         fit_optuna_trials=knobs.fit_optuna_trials,
+        interval_level=LEVEL,
+        interval_blocks=int(edges.size) - 1,
+        context_loss=gamma,
+        **_correlation_fields(symbols, starts, edges, knobs),
+        **_entropy_fields(symbols, starts, edges, knobs, vocab_size),
     )
 
 
-def context_grid(shortest: int, longest: int, points: int) -> tuple[int, ...]:
-    """Context lengths spaced evenly in their logarithm: rounded, each once, both ends included."""
-    return tuple(sorted({round(value) for value in np.geomspace(shortest, longest, points).tolist()}))
+def _correlation_fields(
+    symbols: Symbols, starts: NDArray[np.int64], edges: NDArray[np.int64], knobs: StatisticsKnobs
+) -> dict[str, Any]:
+    lags = np.arange(knobs.corr_min_sep, min(knobs.corr_max_sep, symbols.size - 1) + 1, dtype=np.int64)
+    pairs = Pairs(symbols, lags)
+    counts = all_counts(pairs, edges)
+    covariance, within = all_pairs(pairs, counts), within_documents(pairs, starts)
+    fit = fit_power_law(lags, covariance.norms)
+    # d norm = d norm^2 / (2 norm)
+    influence = correlation_influence(pairs, covariance, counts, edges) / (2.0 * covariance.norms)
+    operator: dict[int, float] = {}
+    if knobs.corr_operator_norm:
+        chosen = context_grid(int(lags[0]), int(lags[-1]), OPERATOR_LAGS)
+        operator = dict(zip(chosen, operator_norms(symbols.ids, chosen).tolist(), strict=True))
+    return {
+        "corr_fit_min_sep": int(lags[0]),
+        "corr_fit_max_sep": int(lags[-1]),
+        "corr_curve": _correlation_curve(covariance, within, operator),
+        "corr_decay_exponent": fit.exponent,
+        "corr_decay_r2": fit.r2,
+        "corr_decay_r2_warn_threshold": knobs.corr_r2_warn_threshold,
+        "corr_decay_r2_low_quality": fit.r2 < knobs.corr_r2_warn_threshold,
+        "corr_decay_exponent_interval": exponent_interval(
+            lags.astype(np.float64), covariance.norms, influence, knobs.fit_optuna_seed
+        ),
+        "corr_lags_above_noise": int(np.count_nonzero(covariance.above_noise)),
+        "corr_corrected_fit": _fit_above_noise(covariance),
+        "corr_within_document_fit": _fit_above_noise(within),
+        "corr_document_floor": document_floor(symbols.ids, starts, knobs.fit_optuna_seed),
+        "corr_operator_fit": _power_law(list(operator), np.array(list(operator.values()))),
+    }
 
 
-def entropy_window(measured: ConditionalEntropies, knobs: StatisticsKnobs) -> EntropyWindow:
-    """Choose the context lengths to fit: the grid's, less those where nearly every context occurs once.
+def _correlation_curve(
+    covariance: LagCovariance, within: LagCovariance, operator: dict[int, float]
+) -> tuple[CorrelationPoint, ...]:
+    columns = (
+        covariance.lags.tolist(),
+        covariance.norms.tolist(),
+        covariance.noise_floor.tolist(),
+        covariance.corrected.tolist(),
+        [norm if many else None for norm, many in zip(within.norms.tolist(), within.pairs.tolist(), strict=True)],
+        [norm if many else None for norm, many in zip(within.corrected.tolist(), within.pairs.tolist(), strict=True)],
+    )
+    return tuple(
+        CorrelationPoint(
+            separation=lag,
+            frobenius_norm=norm,
+            noise_floor=floor,
+            corrected_norm=corrected,
+            within_document_norm=inside,
+            within_document_corrected_norm=inside_corrected,
+            operator_norm=operator.get(lag),
+        )
+        for lag, norm, floor, corrected, inside, inside_corrected in zip(*columns, strict=True)
+    )
 
-    While too few remain, the window's top is halved and the grid rebuilt; it stops where the halved window has no
-    longer enough lengths, and then keeps what it has.
-    """
-    share = dict(zip(measured.context_lengths.tolist(), measured.singleton_share.tolist(), strict=True))
-    top, reductions = max(share), 0
-    while True:
-        grid = context_grid(knobs.ent_min_ctx, top, knobs.ent_num_points)
-        usable = tuple(length for length in grid if share[length] <= knobs.ent_uniqueness_threshold)
-        smaller = top // 2
-        shrinkable = smaller - knobs.ent_min_ctx + 1 >= knobs.ent_min_usable_points
-        if len(usable) >= knobs.ent_min_usable_points or not shrinkable:
-            return EntropyWindow(top, usable, len(grid) - len(usable), reductions)
-        top, reductions = smaller, reductions + 1
+
+def _fit_above_noise(covariance: LagCovariance) -> PowerLaw | None:
+    above = covariance.above_noise
+    return _power_law(covariance.lags[above], covariance.corrected[above])
 
 
-def _at(measured: ConditionalEntropies, lengths: tuple[int, ...]) -> NDArray[np.intp]:
-    return np.searchsorted(measured.context_lengths, lengths)
-
-
-def _fit_entropy(
-    measured: ConditionalEntropies, window: EntropyWindow, knobs: StatisticsKnobs
-) -> ShiftedPowerLawFit | None:
-    """The shifted power law through the window's entropies; None where fewer than three lengths are left."""
-    if len(window.lengths) < 3:
+def _power_law(x: ArrayLike, y: FloatArray, shifted: bool = False) -> PowerLaw | None:
+    """The fit as a record; None with fewer than three points."""
+    if y.size < 3:
         return None
-    bits = measured.bits[_at(measured, window.lengths)]
-    return fit_shifted_power_law(window.lengths, bits, seed=knobs.fit_optuna_seed, trials=knobs.fit_optuna_trials)
+    abscissae = np.asarray(x, dtype=np.float64)
+    values = np.maximum(y, 0.0) if shifted else y
+    fit = Problem(abscissae, values, largest_offset(values) if shifted else None).fit()
+    return PowerLaw(
+        exponent=fit.exponent, amplitude=fit.amplitude, offset=fit.offset, r2=fit.r2, points=int(values.size)
+    )
+
+
+def _entropy_fields(
+    symbols: Symbols,
+    starts: NDArray[np.int64],
+    edges: NDArray[np.int64],
+    knobs: StatisticsKnobs,
+    vocab_size: int,
+) -> dict[str, Any]:
+    longest = min(knobs.ent_max_ctx, symbols.size - 1)
+    lengths = np.arange(knobs.ent_min_ctx, longest + 1, dtype=np.int64)
+    held_out = HeldOut(symbols, starts, vocab_size, longest)
+    surprise = BlockSurprise(edges, lengths.tolist())
+    measured = entropies(symbols, lengths, held_out, surprise)
+    window = entropy_window(measured, knobs)
+    estimates = _estimates(measured, held_out, context_grid(knobs.ent_min_ctx, longest, knobs.ent_num_points))
+    usable = tuple(estimate.context_len for estimate in estimates if estimate.usable)
+    at = np.array(window.lengths, dtype=np.int64) - knobs.ent_min_ctx
+    fit = None
+    if at.size >= 3:
+        fit = fit_shifted_power_law(
+            window.lengths, measured.bits[at], seed=knobs.fit_optuna_seed, trials=knobs.fit_optuna_trials
+        )
+    x = np.array(window.lengths, dtype=np.float64)
+    usable_at = np.array(usable, dtype=np.int64) - knobs.ent_min_ctx
+    return {
+        "entropy_fit_min_ctx": knobs.ent_min_ctx,
+        "entropy_fit_max_ctx": window.top,
+        "entropy_num_points_requested": knobs.ent_num_points,
+        "entropy_num_points_used": len(window.lengths),
+        "entropy_min_usable_points": knobs.ent_min_usable_points,
+        "entropy_uniqueness_threshold": knobs.ent_uniqueness_threshold,
+        "entropy_skipped_data_starved": window.skipped,
+        "entropy_fit_adaptive_reductions": window.reductions,
+        "entropy_curve": _entropy_curve(measured, window, fit.offset if fit else None),
+        "entropy_decay_exponent": fit.exponent if fit else None,
+        "entropy_decay_r2": fit.r2 if fit else None,
+        "entropy_decay_r2_warn_threshold": knobs.entropy_r2_warn_threshold,
+        "entropy_decay_r2_low_quality": fit is None or fit.r2 < knobs.entropy_r2_warn_threshold,
+        "entropy_h_inf_bits": fit.offset if fit else None,
+        "entropy_decay_exponent_interval": exponent_interval(
+            x, measured.bits[at], surprise.influence(window.lengths), knobs.fit_optuna_seed, shifted=True
+        ),
+        "entropy_estimates": estimates,
+        "entropy_bracket_tolerance": BRACKET_TOLERANCE,
+        "entropy_usable_context_lens": usable,
+        "entropy_usable_fit": _power_law(usable, measured.grassberger_bits[usable_at], shifted=True),
+        "entropy_grassberger_fit": _power_law(x, measured.grassberger_bits[at], shifted=True),
+        "entropy_held_out_fit": _power_law(x, held_out.bound(measured.context_lengths[at]), shifted=True),
+    }
+
+
+def _estimates(
+    measured: ConditionalEntropies, held_out: HeldOut, lengths: tuple[int, ...]
+) -> tuple[EntropyEstimate, ...]:
+    bounds = held_out.bound(measured.context_lengths).tolist()
+    first = int(measured.context_lengths[0])
+    estimates = []
+    for length in lengths:
+        at = length - first
+        low, high = float(measured.bits[at]), bounds[at]
+        estimates.append(
+            EntropyEstimate(
+                context_len=length,
+                plug_in_bits=low,
+                miller_madow_bits=float(measured.miller_madow_bits[at]),
+                grassberger_bits=float(measured.grassberger_bits[at]),
+                held_out_bits=high,
+                distinct_contexts=int(measured.distinct_contexts[at]),
+                samples_per_context=float(measured.samples_per_context[at]),
+                singleton_share=float(measured.singleton_share[at]),
+                usable=high - low <= BRACKET_TOLERANCE * high,
+            )
+        )
+    return tuple(estimates)
 
 
 def _entropy_curve(
-    measured: ConditionalEntropies, window: EntropyWindow, fit: ShiftedPowerLawFit | None
+    measured: ConditionalEntropies, window: EntropyWindow, offset: float | None
 ) -> tuple[EntropyPoint, ...]:
-    at = _at(measured, window.lengths)
+    first = int(measured.context_lengths[0])
     return tuple(
         EntropyPoint(
             context_len=length,
-            conditional_entropy_bits=bits,
-            unique_context_hashes=contexts,
-            entropy_gap_bits=bits - fit.offset if fit else None,
+            conditional_entropy_bits=float(measured.bits[length - first]),
+            unique_context_hashes=int(measured.distinct_contexts[length - first]),
+            entropy_gap_bits=None if offset is None else float(measured.bits[length - first]) - offset,
         )
-        for length, bits, contexts in zip(
-            window.lengths, measured.bits[at].tolist(), measured.distinct_contexts[at].tolist(), strict=True
-        )
+        for length in window.lengths
     )

@@ -18,6 +18,9 @@ from laneb.statistics.symbols import FloatArray
 GRID = 240
 """Exponents of each sign at which the residual is looked at: neighbours differ by some 5 %."""
 
+VALLEYS = 4
+"""Valleys of the residual, deepest first, that are followed to their bottom."""
+
 STEEPEST = 36.0
 """Drop, in e-folds between the two nearest abscissae, beyond which a steeper power law can't be told apart."""
 
@@ -54,10 +57,8 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
     Raises:
         ValueError: arrays of different or too small length, NaN or infinity, x not positive or all equal.
     """
-    problem = _Problem(*_checked(x, y, 2), offset_limit=None)
-    exponent = problem.best_exponent(())
-    amplitude, _ = problem.coefficients(exponent)
-    return PowerLawFit(problem.amplitude(amplitude, exponent), exponent, problem.r2(exponent))
+    fit = Problem(*checked_points(x, y, 2), offset_limit=None).fit()
+    return PowerLawFit(fit.amplitude, fit.exponent, fit.r2)
 
 
 def fit_shifted_power_law(x: ArrayLike, y: ArrayLike, seed: int = 42, trials: int = 200) -> ShiftedPowerLawFit:
@@ -76,20 +77,23 @@ def fit_shifted_power_law(x: ArrayLike, y: ArrayLike, seed: int = 42, trials: in
         ValueError: arrays of different or too small length, NaN or infinity, x not positive or fewer than three
             distinct, y negative, trials negative.
     """
-    abscissae, values = _checked(x, y, 3)
+    if trials < 0:
+        raise ValueError(f"trials: {trials} is negative. Use 0 to leave the global search out.")
+    abscissae, values = checked_points(x, y, 3)
+    problem = Problem(abscissae, values, offset_limit=largest_offset(values))
+    return problem.fit((_proposed_exponent(problem, seed, trials),) if trials else ())
+
+
+def largest_offset(values: FloatArray) -> float:
+    """The largest number below the smallest value, where an offset has to stay; 0 when that is 0."""
     lowest = float(values.min())
     if lowest < 0:
         raise ValueError(f"y: {lowest} is negative, which leaves no offset between 0 and the smallest value.")
-    if trials < 0:
-        raise ValueError(f"trials: {trials} is negative. Use 0 to leave the global search out.")
-    problem = _Problem(abscissae, values, offset_limit=math.nextafter(lowest, 0.0))
-    proposals = (_proposed_exponent(problem, seed, trials),) if trials else ()
-    exponent = problem.best_exponent(proposals)
-    amplitude, offset = problem.coefficients(exponent)
-    return ShiftedPowerLawFit(problem.amplitude(amplitude, exponent), exponent, offset, problem.r2(exponent))
+    return math.nextafter(lowest, 0.0)
 
 
-def _checked(x: ArrayLike, y: ArrayLike, points: int) -> tuple[FloatArray, FloatArray]:
+def checked_points(x: ArrayLike, y: ArrayLike, points: int) -> tuple[FloatArray, FloatArray]:
+    """Check the points of a fit: finite, x positive with at least `points` distinct values."""
     abscissae = np.atleast_1d(np.asarray(x, dtype=np.float64))
     values = np.atleast_1d(np.asarray(y, dtype=np.float64))
     if abscissae.ndim != 1 or abscissae.shape != values.shape:
@@ -104,92 +108,105 @@ def _checked(x: ArrayLike, y: ArrayLike, points: int) -> tuple[FloatArray, Float
     return abscissae, values
 
 
-class _Problem:
-    """The fit as a problem in the exponent alone. Values are scaled to at most 1, so that no square overflows."""
+class Problem:
+    """The fit as a problem in the exponent alone. Values are scaled to at most 1, so that no square overflows.
 
-    def __init__(self, x: FloatArray, y: FloatArray, offset_limit: float | None) -> None:
+    Args:
+        x: [K] positive abscissae.
+        y: [K] values.
+        offset_limit: largest offset allowed, the smallest being 0; None for a law without offset.
+        weights: [K] of the squared residuals; by default, all equal.
+    """
+
+    def __init__(
+        self, x: FloatArray, y: FloatArray, offset_limit: float | None, weights: FloatArray | None = None
+    ) -> None:
         self.scale = float(np.abs(y).max()) or 1.0
         self.y = y / self.scale
         self.log_x = np.log(x)
-        self.offset_limit = None if offset_limit is None else offset_limit / self.scale
+        self.offset_limit = offset_limit
+        self.weights = np.full(x.size, 1.0 / x.size) if weights is None else weights / weights.sum()
         gaps = np.diff(np.unique(self.log_x))
         span = float(self.log_x.max() - self.log_x.min())
         rising = np.geomspace(1e-3 / span, STEEPEST / gaps[-1], GRID)
         falling = np.geomspace(1e-3 / span, STEEPEST / gaps[0], GRID)
         self.grid = np.concatenate([-rising[::-1], [0.0], falling])
 
-    def basis(self, exponent: float) -> FloatArray:
-        """x^-exponent, scaled so that its largest value is 1."""
-        return np.exp(-exponent * (self.log_x - self._reference(exponent)))
-
-    def _reference(self, exponent: float) -> float:
-        return float(self.log_x.min() if exponent >= 0 else self.log_x.max())
-
-    def amplitude(self, coefficient: float, exponent: float) -> float:
-        """The factor of x^-exponent in the units of y, from that of the scaled basis."""
-        if coefficient == 0.0:
-            return 0.0
+    def fit(self, proposals: tuple[float, ...] = ()) -> ShiftedPowerLawFit:
+        """The best fit; offset 0 where none is allowed."""
+        exponent = self.best_exponent(proposals)
+        factors, offsets, left = self._solve(np.array([exponent]))
         with np.errstate(over="ignore"):
-            return float(coefficient * self.scale * np.exp(exponent * self._reference(exponent)))
+            largest_at = float(self.log_x.min() if exponent >= 0 else self.log_x.max())
+            amplitude = float(factors[0] * self.scale * np.exp(exponent * largest_at))
+        offset = min(float(offsets[0]) * self.scale, self.offset_limit or 0.0)
+        mean = float(self.weights @ self.y)
+        total = float(self.weights @ (self.y - mean) ** 2)
+        flat = total <= np.finfo(float).eps ** 2
+        r2 = 0.0 if flat else 1.0 - float(self.weights @ left[0] ** 2) / total
+        return ShiftedPowerLawFit(amplitude if factors[0] else 0.0, exponent, offset, r2)
 
-    def coefficients(self, exponent: float) -> tuple[float, float]:
-        """Best factor of the scaled basis, and best offset in the units of y (0 for the plain law)."""
-        factor, offset = self._solve(self.basis(exponent))
-        return factor, offset * self.scale
-
-    def _solve(self, basis: FloatArray) -> tuple[float, float]:
-        offset = 0.0
-        if self.offset_limit is not None:
-            centred = basis - basis.mean()
-            spread = float(centred @ centred)
-            slope = float(centred @ (self.y - self.y.mean())) / spread if spread > 0 else 0.0
-            # With the factor solved for, the residual is convex in the offset: clipping gives the constrained optimum.
-            offset = min(max(float(self.y.mean()) - slope * float(basis.mean()), 0.0), self.offset_limit)
-        return float(basis @ (self.y - offset)) / float(basis @ basis), offset
-
-    def residual(self, exponent: float) -> float:
-        """Sum of squared residuals, on the scaled values."""
-        basis = self.basis(exponent)
-        factor, offset = self._solve(basis)
-        left = self.y - offset - factor * basis
-        return float(left @ left)
-
-    def gradient(self, exponent: float) -> float:
-        """Half the derivative of the residual; what was solved for drops out, as the residual is normal to it."""
-        basis = self.basis(exponent)
-        factor, offset = self._solve(basis)
-        return float((self.y - offset - factor * basis) @ (factor * self.log_x * basis))
-
-    def best_exponent(self, proposals: tuple[float, ...]) -> float:
-        """The exponent with the smallest residual: every valley of the grid, and every proposal's, to its bottom."""
+    def best_exponent(self, proposals: tuple[float, ...] = ()) -> float:
+        """The exponent with the smallest residual: the deepest valleys among grid and proposals, to their bottom."""
         grid = np.unique(np.concatenate([self.grid, proposals])) if proposals else self.grid
-        residuals = np.array([self.residual(exponent) for exponent in grid])
-        best, smallest = float(grid[np.argmin(residuals)]), float(residuals.min())
-        for index in np.flatnonzero((residuals[1:-1] <= residuals[:-2]) & (residuals[1:-1] <= residuals[2:])) + 1:
-            bottom = self._bottom(float(grid[index - 1]), float(grid[index]), float(grid[index + 1]))
-            residual = self.residual(bottom)
-            if residual < smallest:
-                best, smallest = bottom, residual
-        return best
+        residuals = self.residuals(grid)
+        candidates = [float(grid[np.argmin(residuals)])]
+        valleys = np.flatnonzero((residuals[1:-1] < residuals[:-2]) & (residuals[1:-1] <= residuals[2:])) + 1
+        for index in valleys[np.argsort(residuals[valleys], kind="stable")[:VALLEYS]]:
+            candidates.append(self._bottom(grid[index - 1 : index + 2]))
+        return candidates[int(np.argmin(self.residuals(np.array(candidates))))]
 
-    def _bottom(self, left: float, middle: float, right: float) -> float:
+    def residuals(self, exponents: FloatArray) -> FloatArray:
+        """[E] weighted mean of the squared residuals of the scaled values, the best of each exponent."""
+        return np.asarray(self._solve(exponents)[2] ** 2 @ self.weights)
+
+    def _basis(self, exponents: FloatArray) -> FloatArray:
+        """[E, K] x^-exponent, scaled so that its largest value is 1."""
+        return np.exp(-exponents[:, None] * self._log_ratios(exponents))
+
+    def _log_ratios(self, exponents: FloatArray) -> FloatArray:
+        """[E, K] log x less its value where x^-exponent is largest."""
+        largest_at: FloatArray = np.where(exponents >= 0, self.log_x.min(), self.log_x.max())
+        return self.log_x[None, :] - largest_at[:, None]
+
+    def _solve(self, exponents: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """[E] factors of the scaled basis, [E] offsets, [E, K] residuals.
+
+        With the factor solved for, the residual is convex in the offset: clipping gives the constrained optimum.
+        """
+        basis = self._basis(exponents)
+        offsets = np.zeros(exponents.size)
+        if self.offset_limit is not None:
+            means, mean = basis @ self.weights, float(self.weights @ self.y)
+            centred = basis - means[:, None]
+            spread = centred**2 @ self.weights
+            slopes = (centred @ (self.weights * (self.y - mean))) / np.where(spread > 0, spread, np.inf)
+            offsets = np.clip(mean - slopes * means, 0.0, self.offset_limit / self.scale)
+        raised = self.y[None, :] - offsets[:, None]
+        factors = ((basis * raised) @ self.weights) / (basis**2 @ self.weights)
+        return factors, offsets, raised - factors[:, None] * basis
+
+    def _slope(self, exponent: float) -> float:
+        """Half the residual's derivative; what was solved for drops out, as the residual is normal to it."""
+        exponents = np.array([exponent])
+        factors, _, left = self._solve(exponents)
+        return float(
+            (self.weights * left[0]) @ (factors[0] * (self._log_ratios(exponents) * self._basis(exponents))[0])
+        )
+
+    def _bottom(self, valley: FloatArray) -> float:
+        """The exact minimum between the outer two of three exponents, of which the middle one is lowest."""
         from scipy.optimize import brentq
 
-        slopes = self.gradient(left), self.gradient(middle), self.gradient(right)
-        for low, high, (before, after) in ((left, middle, slopes[:2]), (middle, right, slopes[1:])):
-            if before < 0 < after:
-                return float(brentq(self.gradient, low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps))
-        return middle
-
-    def r2(self, exponent: float) -> float:
-        """1 - residual / variance about the mean, on the scale of y; 0 where there is no variance to explain."""
-        total = float(np.sum((self.y - self.y.mean()) ** 2))
-        if total <= self.y.size * np.finfo(float).eps ** 2:
-            return 0.0
-        return 1.0 - self.residual(exponent) / total
+        slopes = [self._slope(float(exponent)) for exponent in valley]
+        for side in (0, 1):
+            if slopes[side] < 0 < slopes[side + 1]:
+                low, high = float(valley[side]), float(valley[side + 1])
+                return float(brentq(self._slope, low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps))
+        return float(valley[1])
 
 
-def _proposed_exponent(problem: _Problem, seed: int, trials: int) -> float:
+def _proposed_exponent(problem: Problem, seed: int, trials: int) -> float:
     """The best exponent that Optuna's tree-structured Parzen estimator finds, of either sign."""
     import optuna
 
@@ -200,7 +217,7 @@ def _proposed_exponent(problem: _Problem, seed: int, trials: int) -> float:
         position = trial.suggest_float("position", -1.0, 1.0)
         steepest = high if position > 0 else -low
         size = smallest * (steepest / smallest) ** abs(position)
-        return problem.residual(math.copysign(size, position))
+        return float(problem.residuals(np.array([math.copysign(size, position)]))[0])
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
