@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,10 @@ IGNORED_VARIABLES = frozenset(
 PARTITION_KNOBS = frozenset({"baseline.seeds", "calibration.iterations", "calibration.seed", "calibration.seeds",
                              "candidates.run_seeds"})  # fmt: skip
 """Knobs that name partitions: they are read when definitions load, so the launchpad can't change them."""
+
+
+PATH_KNOBS = frozenset({"data.corpus", "training.nanochat_dir", "training.nanochat_python"})
+"""Knobs outside [places] that hold a path: made absolute, so that they mean the same in any folder."""
 
 
 class SettingsError(ValueError):
@@ -190,6 +194,22 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in PROFILE_DIR.glob("*.toml"))
 
 
+def profile_path(name: str) -> str:
+    """A profile's name, or the absolute path of a profile's file: what means the same in any folder."""
+    return absolute(name) if name.endswith(".toml") else name
+
+
+def absolute(path: str) -> str:
+    """A path that means the same in any folder; URLs and the empty path stay as they are."""
+    return path if not path or "://" in path else str(Path(path).expanduser().absolute())
+
+
+def absolute_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that starts in another folder: every path knob in it made absolute."""
+    paths = {knob.env for knob in all_knobs() if knob.section == "places" or knob.key in PATH_KNOBS}
+    return {name: absolute(value.strip()) if name in paths else value for name, value in environ.items()}
+
+
 def load_profile(name: str) -> dict[str, Any]:
     """The tables of a profile: one of `profile_names()`, or a path to a TOML file."""
     path = Path(name).expanduser() if name.endswith(".toml") else PROFILE_DIR / f"{name}.toml"
@@ -251,7 +271,7 @@ def load_settings(
         raise SettingsError(problems)
     settings = Settings(
         experiment=experiment,
-        profile=name,
+        profile=profile_path(name),
         description=str(tables.get("description", "")),
         locations=locations,
         origins={
@@ -340,6 +360,10 @@ def _given_by_overrides(stored: Mapping[str, Any], problems: list[str]) -> dict[
 def _build(section: type[Section], given: Mapping[str, _Given], problems: list[str]) -> Any:
     """The section's model from the values that are for it; problems are added as lines, and defaults then stand in."""
     prefix = f"{section.title}."
+    given = {
+        key: replace(item, value=absolute(item.value)) if key in PATH_KNOBS and isinstance(item.value, str) else item
+        for key, item in given.items()
+    }
     mine = {key.removeprefix(prefix): item for key, item in given.items() if key.startswith(prefix)}
     try:
         return section.model_validate({name: item.value for name, item in mine.items()})

@@ -35,7 +35,8 @@ class SchemaRows:
         """The rows as a frame of the 21 columns."""
         import pandas as pd
 
-        return pd.DataFrame([dict(row.values) for row in self.rows], columns=list(SCHEMA_COLUMNS))
+        rows: pd.DataFrame = pd.DataFrame([dict(row.values) for row in self.rows], columns=list(SCHEMA_COLUMNS))
+        return rows
 
     def content_hash(self) -> str:
         """Identity of the rows, whenever they were made."""

@@ -150,15 +150,13 @@ class Warehouse:
         import pandas as pd
 
         names = columns or ", ".join(("experiment", "run_fingerprint", *SCHEMA_COLUMNS))
+        frame: pd.DataFrame = pd.DataFrame(columns=names.split(", "))
         if not self.path.exists():
-            return pd.DataFrame(columns=names.split(", "))
-        with self.connect(read_only=True) as connection:
-            if not _has_table(connection, TABLE):
-                return pd.DataFrame(columns=names.split(", "))
-            frame: pd.DataFrame = connection.execute(
-                f"SELECT {names} FROM ({query}) ORDER BY revision", parameters
-            ).df()
             return frame
+        with self.connect(read_only=True) as connection:
+            if _has_table(connection, TABLE):
+                frame = connection.execute(f"SELECT {names} FROM ({query}) ORDER BY revision", parameters).df()
+        return frame
 
 
 def row_fingerprint(row: SchemaRow) -> str:

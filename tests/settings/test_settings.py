@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laneb.settings import Settings, SettingsError, all_knobs, find_knob, load_settings, profile_names, validate_override
+from laneb.settings import (
+    Settings,
+    SettingsError,
+    all_knobs,
+    find_knob,
+    load_settings,
+    profile_names,
+    validate_override,
+)
 from laneb.storage.overrides import apply_overrides, write_overrides
 
 

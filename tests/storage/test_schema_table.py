@@ -114,7 +114,8 @@ for number in range(5):
 
 def test_eight_processes_that_write_at_once_lose_and_double_nothing(warehouse: Warehouse) -> None:
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(warehouse.path), f"experiment{number}"]) for number in range(8)
+        subprocess.Popen([sys.executable, "-c", WRITER, str(warehouse.path), f"experiment{number}"])
+        for number in range(8)
     ]
     assert [writer.wait() for writer in writers] == [0] * 8
     assert len(warehouse.all_rows()) == 40
