@@ -48,6 +48,9 @@ def main(arguments: list[str]) -> int:
 
 def _train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
     """Do what is left of a run; under torchrun each process does its part."""
+    if spec.backend == "nanochat":
+        _train_in_checkout(spec, run_dir, stop)
+        return
     from laneb.training.devices import Device
 
     device = Device(spec)
@@ -62,6 +65,14 @@ def _train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
                 _train_prepared(spec, run_dir, device, stop, say)
     finally:
         device.close()
+
+
+def _train_in_checkout(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
+    from laneb.training.backends import train_in_checkout
+
+    with held(run_dir), _dagster(stop) as say:
+        if prepare_held(run_dir, spec) != "done":
+            train_in_checkout(spec, run_dir, stop, say)
 
 
 def _train_prepared(

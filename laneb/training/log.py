@@ -208,7 +208,7 @@ def _to_log(reader: LogReader, path: str, threshold: float | None, target: TimeT
     lowest = [point.bpb for point in points] + ([minimum] if minimum is not None and math.isfinite(minimum) else [])
     seed_in_name = _SEED_IN_NAME.findall(re.split(r"[/\\]", path)[-1])
     printed_seed = _whole(run.headers.get("seed"))
-    batch, n_scaling = _batch_size(run.headers), _scaling_params(run.headers)
+    batch, n_scaling = _batch_size(run.headers), scaling_params(run.headers)
     last_horizon = run.last_line.horizon if run.last_line is not None else None
     planned = _whole(run.headers.get("horizon", int(last_horizon) if last_horizon else None))
     seconds = footers["total_sec"].value if "total_sec" in footers else None
@@ -282,7 +282,8 @@ def _batch_size(headers: Mapping[str, float]) -> int | None:
     return tokens // steps if tokens and steps and tokens % steps == 0 else None
 
 
-def _scaling_params(headers: Mapping[str, float]) -> int | None:
+def scaling_params(headers: Mapping[str, float]) -> int | None:
+    """Matrices and head, from a log's headers."""
     if "n_scaling_params" in headers:
         return int(headers["n_scaling_params"])
     if "lm_head" in headers and "transformer_matrices" in headers:

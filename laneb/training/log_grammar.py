@@ -15,7 +15,7 @@ _NUMBER = rb"[-+]?(?:\d{1,15}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?|(?i:nan|inf(?:
 _COUNT = rb"\d[\d,]{0,18}(?![\w.])"
 _AMOUNT = rb"\d[\d,]{0,18}(?:\.\d{1,20})?"
 
-_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _RANK_PREFIX = re.compile(rb"\[[\w .:-]{1,40}\]:? ?")
 _TRAIN = re.compile(
     rb"step +(\d{1,12})(?:/(\d{1,12}))?[^|]*\| *loss: *(" + _NUMBER + rb") *(?:\||$)"
@@ -163,9 +163,9 @@ def read_lines(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
         coloured = b"\x1b" in block
         for line in lines:
             if line:
-                yield (_ESCAPE.sub(b"", line[-LONGEST_LINE:]) if coloured else line[-LONGEST_LINE:]), True
+                yield (ESCAPE.sub(b"", line[-LONGEST_LINE:]) if coloured else line[-LONGEST_LINE:]), True
     if rest:
-        yield _ESCAPE.sub(b"", rest), False
+        yield ESCAPE.sub(b"", rest), False
 
 
 def parse_line(line: bytes, ended: bool = True, bpb_decimals: int = 4) -> LogLine | None:

@@ -12,6 +12,7 @@ from laneb.training.log_grammar import (
     CutStep,
     Footer,
     Header,
+    LogLine,
     TrainLine,
     ValidationLine,
     as_number,
@@ -120,19 +121,22 @@ class LogReader:
     def read(self, stream: BinaryIO) -> None:
         """Take in a whole log."""
         for line, ended in read_lines(stream):
-            found = parse_line(line, ended, self.run.decimals or DEFAULT_DECIMALS)
-            if found is None:
-                continue
-            if isinstance(found, TrainLine):
-                self._train(found)
-            elif isinstance(found, ValidationLine):
-                self._validation(found)
-            elif isinstance(found, Header):
-                self._header(found)
-            elif isinstance(found, Footer):
-                self._footer(found)
-            elif isinstance(found, CutStep):
-                self.footers.pop("minimum", None)
+            self.take(line, ended)
+
+    def take(self, line: bytes, ended: bool = True) -> LogLine | None:
+        """Take in the next line, without its end and colour codes; gives what it says."""
+        found = parse_line(line, ended, self.run.decimals or DEFAULT_DECIMALS)
+        if isinstance(found, TrainLine):
+            self._train(found)
+        elif isinstance(found, ValidationLine):
+            self._validation(found)
+        elif isinstance(found, Header):
+            self._header(found)
+        elif isinstance(found, Footer):
+            self._footer(found)
+        elif isinstance(found, CutStep):
+            self.footers.pop("minimum", None)
+        return found
 
     def _header(self, header: Header) -> None:
         if not header.weak:

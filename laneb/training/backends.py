@@ -1,0 +1,271 @@
+"""Training a run with a nanochat checkout: its script started, its log kept and read, the same result made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from laneb.corpus.checkout import CheckoutError, find_checkout
+from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
+from laneb.records.base import utc_now
+from laneb.records.runs import RunResult
+from laneb.storage.atomic import write_text
+from laneb.training.interruption import StopRequest
+from laneb.training.log import parse_log, run_result_from_log, scaling_params
+from laneb.training.log_grammar import ESCAPE, LogLine, TrainLine, ValidationLine
+from laneb.training.log_reader import LogReader
+from laneb.training.nanochat import NanochatCommand, checkout_help, flags_of, nanochat_command
+from laneb.training.run_directory import EVENTS, LOG, RESULT
+
+if TYPE_CHECKING:
+    from laneb.training.spec import RunSpec
+
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 30.0
+COUNT_TOLERANCE = 0.01
+"""Versions of nanochat differ by a few small gates; more than this is another model."""
+
+NOT_SHARED = re.compile(r".*_checkpoints|report|laneb|runs|\..*")
+"""What a run keeps for itself of a base directory: checkpoints and reports. Tokenizer and data are shared."""
+
+
+def train_in_checkout(
+    spec: RunSpec, run_dir: Path, stop: StopRequest, say: Callable[[str], None] = lambda sentence: None
+) -> RunResult:
+    """Train a run with the script of its nanochat checkout, in a directory that is ready for it.
+
+    Goes on from the checkpoint that the script left in the run's own base directory, if there is one. Writes
+    `train.log`, `events.jsonl` and `result.json`, and repeats the log on standard output.
+
+    Args:
+        spec: the run; its `nanochat_dir` and `nanochat_python` say which checkout.
+        run_dir: its directory.
+        stop: whether it was told to stop.
+        say: gets a sentence at the start, at each evaluation and at the end.
+
+    Raises:
+        CheckoutError: the checkout can't do it (before anything is trained), or its script failed.
+        Interrupted: told to stop. The script has no way to keep a checkpoint then, so its last one is where it goes on.
+    """
+    started = time.monotonic()
+    checkout = find_checkout(spec.nanochat_dir, spec.nanochat_python)
+    with CheckoutTokenizer(checkout) as tokenizer:
+        if tokenizer.vocab_size != spec.vocab_size:
+            raise CheckoutError(
+                f"LANE_B_VOCAB_SIZE={spec.vocab_size}: nanochat takes its own tokenizer, and that at "
+                f"{tokenizer.base_dir} has {tokenizer.vocab_size} tokens. Set LANE_B_VOCAB_SIZE={tokenizer.vocab_size}"
+            )
+        shared = tokenizer.base_dir
+    own = own_base_dir(shared, run_dir / "nanochat")
+    text = checkout_help(checkout)
+    resumes = "resume_from_step" in flags_of(text)
+    tag = f"laneb_{spec.fingerprint}"
+    # A version without model tags names its checkpoints by depth; in a base directory of its own they are the run's.
+    pattern = "*" if own else tag
+    while True:
+        step = latest_checkpoint(own or shared, pattern) if resumes else 0
+        command = nanochat_command(spec, text, model_tag=tag, base_dir=own, resume_from=step)
+        attempt = _Attempt(spec, run_dir, command, stop, say)
+        if attempt.run(step):
+            break
+        say(f"{spec.run_id}: the checkpoint of step {step} can't be read; going back to the one before")
+        _set_aside(own or shared, pattern, step)
+    result = _result(spec, run_dir, command, time.monotonic() - started)
+    write_text(run_dir / RESULT, result.to_json())
+    say(f"{spec.run_id}: {result.status} at step {result.steps}")
+    return result
+
+
+def own_base_dir(shared: Path, own: Path) -> Path | None:
+    """A base directory for one run, which has links to all that runs share; None where links can't be made."""
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        for entry in shared.iterdir():
+            link = own / entry.name
+            if NOT_SHARED.fullmatch(entry.name) or (link.is_symlink() and link.readlink() == entry.absolute()):
+                continue
+            if link.is_symlink():
+                link.unlink()
+            link.symlink_to(entry.absolute(), target_is_directory=entry.is_dir())
+    except OSError:
+        return None
+    return own
+
+
+def latest_checkpoint(base_dir: Path, folder: str) -> int:
+    """Step of the latest whole checkpoint in the folders of that name (a glob), or 0."""
+    latest = 0
+    for path in base_dir.glob(f"base_checkpoints/{folder}/model_*.pt"):
+        digits = path.stem.removeprefix("model_")
+        if digits.isdigit() and _checkpoint_files(path.parent, digits):
+            latest = max(latest, int(digits))
+    return latest
+
+
+def _checkpoint_files(folder: Path, digits: str) -> list[Path]:
+    """The files of a checkpoint, or none when one is missing."""
+    optimizers = sorted(folder.glob(f"optim_{digits}*.pt"))
+    files = [folder / f"model_{digits}.pt", folder / f"meta_{digits}.json", *optimizers]
+    return files if optimizers and all(file.is_file() for file in files) else []
+
+
+def _set_aside(base_dir: Path, folder: str, step: int) -> None:
+    for place in base_dir.glob(f"base_checkpoints/{folder}"):
+        for file in _checkpoint_files(place, f"{step:06d}"):
+            file.rename(file.with_name(f"{file.name}.broken"))
+
+
+class _Attempt:
+    """One start of the script."""
+
+    def __init__(
+        self, spec: RunSpec, run_dir: Path, command: NanochatCommand, stop: StopRequest, say: Callable[[str], None]
+    ) -> None:
+        self.spec, self.run_dir, self.command, self.stop, self.say = spec, run_dir, command, stop, say
+        self.reader = LogReader()
+        self.checked = False
+
+    def run(self, resume_from: int) -> bool:
+        """Run the script to its end; False when it could not even begin from the checkpoint it was given."""
+        for note in self.command.notes:
+            self.say(note)
+        verb = f"goes on from step {resume_from}" if resume_from else "starts"
+        self.say(f"{self.spec.run_id}: {verb}, {self.spec.steps} steps in {self.command.checkout.directory}")
+        with (self.run_dir / LOG).open("ab") as log, (self.run_dir / EVENTS).open("a", encoding="utf-8") as events:
+            # An earlier start may have been killed within a line.
+            log.write(b"\n" if log.tell() else b"")
+            process = subprocess.Popen(self.command.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT)  # fmt: skip
+            try:
+                for line in self._lines(process, log):
+                    found = self.reader.take(ESCAPE.sub(b"", line))
+                    self._notice(found, events)
+            finally:
+                end_process(process)
+        if process.returncode == 0 or self.reader.run.nan_step is not None or self.reader.complete:
+            return True
+        if resume_from and self.reader.segments == 0:
+            return False
+        raise CheckoutError(
+            f"{self.spec.run_id}: the training script of {self.command.checkout.directory} ended with exit status "
+            f"{process.returncode}; the end of {self.run_dir / LOG} says why. Materialize it again to go on from its "
+            "last checkpoint"
+        )
+
+    def _lines(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> Iterator[bytes]:
+        """The script's lines as they come, written to the log and repeated; looks every moment whether to stop."""
+        assert process.stdout is not None
+        rest = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while True:
+                self.stop.check()
+                if not selector.select(POLL_SECONDS):
+                    continue
+                block = os.read(process.stdout.fileno(), 1 << 16)
+                if not block:
+                    break
+                log.write(block)
+                log.flush()
+                _repeat(block)
+                *lines, rest = (rest + block).split(b"\n")
+                for line in lines:
+                    yield line.rstrip(b"\r")
+                if self.reader.run.nan_step is not None:
+                    return
+        process.wait()
+        if rest:
+            yield rest
+
+    def _notice(self, line: LogLine | None, events: IO[str]) -> None:
+        if not isinstance(line, TrainLine | ValidationLine):
+            return
+        if not self.checked:
+            self.checked = True
+            self._check_model()
+        event: dict[str, Any]
+        if isinstance(line, ValidationLine):
+            event = {
+                "event": "evaluation",
+                "step": line.step,
+                "bpb": line.bpb,
+                "seconds": self.reader.run.time_of(line.step),
+            }
+            self.say(f"{self.spec.run_id}: step {line.step} of {self.spec.steps}, validation bpb {line.bpb:.4f}")
+        else:
+            event = {"event": "step", "step": line.step, "steps": self.spec.steps, "loss": float(line.loss),
+                     "seconds": line.total_sec}  # fmt: skip
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    def _check_model(self) -> None:
+        """Before time goes into it: is this the model, the batch and the horizon that was asked for?"""
+        headers, spec = self.reader.run.headers, self.spec
+        counted = scaling_params(headers)
+        if counted is not None and abs(counted - spec.n_scaling_params) > COUNT_TOLERANCE * spec.n_scaling_params:
+            raise CheckoutError(
+                f"{spec.run_id}: the checkout's model has {counted:,} scaling parameters and that of the settings "
+                f"{spec.n_scaling_params:,}: this version of nanochat builds another model. Take another version"
+            )
+        for name, expected in (("total_batch_size", spec.total_batch_size), ("horizon", spec.steps)):
+            if name in headers and int(headers[name]) != expected:
+                raise CheckoutError(
+                    f"{spec.run_id}: the checkout trains with {name.replace('_', ' ')} {int(headers[name]):,} where "
+                    f"{expected:,} was asked for"
+                )
+
+
+def _repeat(block: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody has to be listening
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs: ask, wait, insist."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _result(spec: RunSpec, run_dir: Path, command: NanochatCommand, wall_seconds: float) -> RunResult:
+    log = parse_log(run_dir / LOG)
+    if log.status == "failed":
+        raise CheckoutError(
+            f"{spec.run_id}: the training script ended without its last line, Minimum validation bpb; see "
+            f"{run_dir / LOG}. Materialize it again"
+        )
+    return run_result_from_log(
+        log,
+        run_id=spec.run_id,
+        fingerprint=spec.fingerprint,
+        recipe=spec.recipe,
+        backend="nanochat",
+        seed=spec.seed,
+        depth=spec.depth,
+        max_seq_len=spec.max_seq_len,
+        device_batch_size=spec.device_batch_size,
+        warmdown_ratio=spec.warmdown_ratio,
+        total_batch_size=log.total_batch_size or spec.total_batch_size,
+        n_scaling_params=log.n_scaling_params or spec.n_scaling_params,
+        device=spec.device,
+        wall_time_sec=wall_seconds,
+        git_commit=command.checkout.commit,
+        timestamp_utc=utc_now(),
+        log_path=str(run_dir / LOG),
+    )

@@ -1,0 +1,197 @@
+"""A small checkout in nanochat's shape, which a test writes: its scripts, its tokenizer, and a torch of its own.
+
+The training script prints the lines of docs/formats.md. Its loss is a function of the seed that the torch beside it was
+given last, so that a test sees which seed won.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from laneb.training.spec import RunSpec
+
+TORCH = """
+_seed = [0]
+
+def manual_seed(seed):
+    _seed[0] = seed
+    cuda.manual_seed_all(seed)
+
+def initial_seed():
+    return _seed[0]
+
+from torch import cuda, random
+"""
+CUDA = """
+_seed = [0]
+
+def manual_seed(seed):
+    _seed[0] = seed
+
+manual_seed_all = manual_seed
+from torch.cuda import random
+"""
+COMMON = """
+import os
+
+def get_base_dir():
+    path = os.environ.get("NANOCHAT_BASE_DIR") or os.path.join(os.path.dirname(os.path.dirname(__file__)), "base")
+    os.makedirs(path, exist_ok=True)
+    return path
+
+def compute_init():
+    import torch
+    torch.manual_seed(42)
+    torch.cuda.manual_seed(42)
+"""
+TOKENIZER = """
+import os
+from nanochat.common import get_base_dir
+
+print("loading the tokenizer")  # as libraries do
+
+class Tokenizer:
+    def get_vocab_size(self):
+        return 300
+
+    def get_bos_token_id(self):
+        return 299
+
+    def encode(self, text, prepend=None, append=None, num_threads=8):
+        if isinstance(text, list):
+            return [self.encode(one) for one in text]
+        if "forbidden" in text:
+            raise RuntimeError("no such document")
+        return list(text.encode("utf-8"))
+
+def get_tokenizer():
+    with open(os.path.join(get_base_dir(), "tokenizer", "tokenizer.pkl"), "rb") as file:
+        file.read()
+    return Tokenizer()
+
+def get_token_bytes(device="cpu"):
+    return [1] * 256 + [0] * 44
+"""
+TRAIN = """
+import argparse, json, math, os, sys, time
+import torch
+from nanochat.common import compute_init, get_base_dir
+
+parser = argparse.ArgumentParser(description="Pretrain, e.g. --nowhere is not a flag")
+@OPTIONS@
+args = parser.parse_args()
+behaviour = json.load(open(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "behaviour.json")))
+compute_init()
+seed = getattr(args, "seed", None)
+seed = torch.initial_seed() if seed is None else seed
+base = get_base_dir()
+print("\\x1b[1m nanochat \\x1b[0m", flush=True)
+threads = os.environ.get("OMP_NUM_THREADS")
+print(f"argv: {json.dumps(sys.argv[1:])} base: {base} cuda: {torch.cuda._seed[0]} omp: {threads}")
+tag = getattr(args, "model_tag", None) or f"d{args.depth}"
+folder = os.path.join(base, "base_checkpoints", tag)
+os.makedirs(folder, exist_ok=True)
+begin = getattr(args, "resume_from_step", -1)
+begin = 0 if begin == -1 else begin
+if begin:
+    print(f"Resuming optimization from step {begin}")
+    if open(os.path.join(folder, f"model_{begin:06d}.pt")).read() != "weights":
+        raise SystemExit("can't load the checkpoint")
+print("Parameter counts:")
+print(f"lm_head                 : {behaviour.get('lm_head', 320 * 64):,}")
+print(f"transformer_matrices    : {behaviour.get('matrices', 98_368):,}")
+print(f"Using user-provided number of iterations: {args.num_iterations:,}")
+print(f"Total batch size {behaviour.get('batch', args.total_batch_size):,} => gradient accumulation steps: 1")
+total, lowest = 0.0, math.inf
+
+def save(step):
+    for name in (f"model_{step:06d}.pt", f"meta_{step:06d}.json", f"optim_{step:06d}_rank0.pt"):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write("weights" if name.startswith("model") else "{}")
+
+for step in range(begin, args.num_iterations + 1):
+    last = step == args.num_iterations
+    if last or step % args.eval_every == 0:
+        bpb = 3.0 - step / 10 + seed / 1000
+        lowest = min(lowest, bpb)
+        print(f"Step {step:05d} | Validation bpb: {bpb:.6f}", flush=True)
+    save_every = getattr(args, "save_every", -1)
+    if last or (step > begin and save_every > 0 and step % save_every == 0):
+        save(step)
+    if last:
+        break
+    if behaviour.get("crash_at") == step and begin == 0:
+        raise RuntimeError("CUDA out of memory")
+    if behaviour.get("hang_at") == step:
+        print("waiting", flush=True)
+        time.sleep(600)
+    loss = math.nan if behaviour.get("nan_at") == step else 5.0 - step / 10
+    total += 0.6 if step > 10 else 0.0
+    print(f"step {step:05d}/{args.num_iterations:05d} ({100 * step / args.num_iterations:.2f}%) | loss: {loss:.6f} | "
+          f"lrm: 1.00 | dt: 600.00ms | tok/sec: 3,413 | bf16_mfu: 0.00 | epoch: 1 | total time: {total / 60:.2f}m",
+          flush=True)
+    if behaviour.get("nan_at") == step:
+        time.sleep(600)
+print("Peak memory usage: 812.40MiB")
+print(f"Total training time: {total / 60:.2f}m")
+if not behaviour.get("silent_end"):
+    print(f"Minimum validation bpb: {lowest:.6f}")
+"""
+OPTIONS = {
+    "run": 'type=str, default="dummy", help="wandb run name"',
+    "device-type": 'type=str, default="", help="cuda|cpu|mps (empty = autodetect)"',
+    "depth": "type=int, default=20", "aspect-ratio": "type=int, default=64", "head-dim": "type=int, default=128",
+    "max-seq-len": "type=int, default=2048", "window-pattern": 'type=str, default="SSSL"',
+    "num-iterations": "type=int, default=-1", "device-batch-size": "type=int, default=32",
+    "total-batch-size": "type=int, default=-1", "embedding-lr": "type=float, default=0.3",
+    "unembedding-lr": "type=float, default=0.004", "weight-decay": "type=float, default=0.2",
+    "matrix-lr": "type=float, default=0.02", "scalar-lr": "type=float, default=0.5",
+    "warmup-ratio": "type=float, default=0.0", "warmdown-ratio": "type=float, default=0.5",
+    "final-lr-frac": "type=float, default=0.0", "resume-from-step": "type=int, default=-1",
+    "eval-every": "type=int, default=250", "eval-tokens": "type=int, default=1000",
+    "core-metric-every": 'type=int, default=2000, help="evaluate CORE metric every N steps (-1 = disable)"',
+    "sample-every": 'type=int, default=2000, help="sample every N steps"', "save-every": "type=int, default=-1",
+    "model-tag": "type=str, default=None",
+}  # fmt: skip
+
+
+def write_checkout(root: Path, *, without: tuple[str, ...] = (), more: tuple[str, ...] = (), stub_torch: bool = True,
+                   **behaviour: object) -> Path:  # fmt: skip
+    """Write a checkout whose training script lacks some flags, has some more, and behaves as told."""
+    options = {name: text for name, text in OPTIONS.items() if name not in without}
+    options |= dict.fromkeys(more, "type=int, default=None")
+    lines = "\n".join(f'parser.add_argument("--{name}", {text})' for name, text in options.items())
+    files = {
+        "scripts/__init__.py": "", "nanochat/__init__.py": "", "nanochat/common.py": COMMON,
+        "nanochat/tokenizer.py": TOKENIZER, "scripts/base_train.py": TRAIN.replace("@OPTIONS@", lines),
+        "behaviour.json": json.dumps(behaviour), "base/tokenizer/tokenizer.pkl": "merges",
+        "base/base_data/shard_0": "x", "base/base_checkpoints/d2/model_000005.pt": "someone else's",
+        "base/laneb/mine": "",
+    }  # fmt: skip
+    if stub_torch:
+        random = "from torch import manual_seed\n"
+        files |= {"torch/__init__.py": TORCH, "torch/cuda/__init__.py": CUDA, "torch/random.py": random,
+                  "torch/cuda/random.py": ""}  # fmt: skip
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def behave(root: Path, **behaviour: object) -> None:
+    """Make the next run of a checkout behave otherwise."""
+    (root / "behaviour.json").write_text(json.dumps(behaviour))
+
+
+def spec_of(checkout: Path, **more: object) -> RunSpec:
+    values: dict[str, object] = {
+        "backend": "nanochat", "depth": 2, "aspect_ratio": 32, "head_dim": 32, "n_kv_head": -1, "max_seq_len": 64,
+        "window_pattern": "L", "vocab_size": 300, "corpus_fingerprint": "c", "tokenizer_id": "t", "seed": 41,
+        "steps": 20, "device_batch_size": 2, "total_batch_size": 2048, "eval_every": 5, "eval_every_late": 5,
+        "eval_tokens": 512, "embedding_lr": 0.3, "unembedding_lr": 0.004, "matrix_lr": 0.02, "scalar_lr": 0.5,
+        "weight_decay": 0.2, "warmup_ratio": 0.0, "warmdown_ratio": 0.5, "final_lr_share": 0.0, "device": "cpu",
+        "dtype": "float32", "compile": False, "threads": 3, "shards_path": "x", "checkpoint_every": 10,
+        "nanochat_dir": str(checkout), "nanochat_python": sys.executable,
+    }  # fmt: skip
+    return RunSpec.model_validate(values | more)
