@@ -9,7 +9,7 @@ from laneb.settings import Settings, SettingsError, load_settings
 from laneb.storage.overrides import owner_of
 from laneb_assets import assets as _declared_assets  # noqa: F401
 from laneb_assets.assets.experiment import experiment_asset
-from laneb_assets.automation import conditions_of, sensors_of
+from laneb_assets.automation import sensors_of
 from laneb_assets.checks import inference_gates
 from laneb_assets.jobs import jobs_of
 from laneb_assets.lane import assets_of, checks_of
@@ -40,14 +40,15 @@ def definitions_of(settings: Settings) -> dg.Definitions:
     _refuse_a_shared_work_dir(settings.experiment, settings.locations)
     experiment = settings.experiment
     skip = ("baseline_runs",) if settings.baseline.source == "directory" else ()
+    jobs = jobs_of(experiment, skip)
     return dg.Definitions(
         assets=[
             experiment_asset(settings),
-            *assets_of(experiment, partitions_of(settings), conditions_of(settings), skip),
+            *assets_of(experiment, partitions_of(settings), skip),
         ],
         asset_checks=[*checks_of(experiment, skip), inference_gates(experiment)],
-        jobs=jobs_of(experiment, skip),
-        sensors=sensors_of(settings),
+        jobs=jobs,
+        sensors=sensors_of(settings, jobs),
         resources=resources_of(settings.locations),
         executor=dg.in_process_executor,
     )

@@ -20,7 +20,7 @@ from laneb.settings import Settings, SettingsError
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import EXPERIMENT, in_order, key_of
 from laneb_assets.partitions import partitions_of
-from laneb_assets.staleness import freshness
+from laneb_assets.staleness import Staleness
 
 PROCESS_TAG = "laneb/process"
 TRAINING = ("baseline_runs", "calibration_runs", "candidate_runs")
@@ -87,7 +87,7 @@ def run_lane(
         release_dead_runs(instance)
         for step in steps_of(settings):
             key = key_of(settings.experiment, step.asset)
-            if step.asset != EXPERIMENT and freshness(defs, instance, key, step.partition).fresh:
+            if step.asset != EXPERIMENT and _up_to_date(defs, instance, key, step.partition):
                 outcome = Outcome(step, "up to date")
             else:
                 before(step)
@@ -121,6 +121,10 @@ def materialize_step(settings: Settings, defs: dg.Definitions, instance: dg.Dags
     if not result.success:
         return Outcome(step, "failed", seconds, error=_error_of(result))
     return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
+
+
+def _up_to_date(defs: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> bool:
+    return Staleness(defs.resolve_asset_graph(), instance).of(key, partition).fresh
 
 
 def _keys(definition: Any) -> set[dg.AssetKey]:

@@ -5,7 +5,7 @@ module-level `@dg.asset`. Modules declare with `@lane_asset` and `@lane_check`, 
 `assets_of` and `checks_of` turn the declarations into Dagster's definitions for one experiment.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,12 +107,7 @@ def key_of(experiment: str, name: str) -> dg.AssetKey:
     return dg.AssetKey([experiment, name])
 
 
-def assets_of(
-    experiment: str,
-    partitions: Partitions,
-    conditions: Mapping[str, dg.AutomationCondition | None],
-    skip: Sequence[str],
-) -> list[dg.AssetsDefinition]:
+def assets_of(experiment: str, partitions: Partitions, skip: Sequence[str]) -> list[dg.AssetsDefinition]:
     """The declared assets but those in `skip`, as assets of one experiment."""
     return [
         dg.asset(
@@ -127,7 +122,6 @@ def assets_of(
             group_name=asset.group,
             kinds=set(asset.kinds),
             pool=asset.pool,
-            automation_condition=conditions.get(asset.name),
         )(asset.function)
         for name, asset in declared.assets.items()
         if name not in skip

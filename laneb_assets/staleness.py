@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.loader import LoadingContext
+
+BACKFILL_UNDER_WAY = BulkActionStatus.REQUESTED
 
 
 class _Loading(LoadingContext):
@@ -31,25 +35,27 @@ class _Loading(LoadingContext):
 
 @dataclass(frozen=True)
 class Freshness:
-    """Whether a materialization is there and made from what its inputs are now; `reasons` say why not."""
+    """Whether a materialization is there and made from what its inputs are now."""
 
     fresh: bool
-    reasons: Sequence[str] = field(default=())
+    missing: bool = False
+    changed: Sequence[str] = field(default=())
+    """Short names of the dependencies that say something else now than when the asset was made from them."""
 
 
-def freshness(defs: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> Freshness:
-    """Whether an asset, or one partition of it, is up to date."""
-    graph = defs.resolve_asset_graph()
-    resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
-    status = resolver.get_status(key, partition)
-    if status == StaleStatus.FRESH:
-        return Freshness(True)
-    if status == StaleStatus.MISSING:
-        return Freshness(False, ["not made yet"])
-    causes = resolver.get_stale_causes(key, partition)
-    return Freshness(False, [_reason(cause) for cause in causes])
+class Staleness:
+    """Answers for one moment: what was read from the instance once is not read again."""
 
+    def __init__(self, graph: BaseAssetGraph, instance: dg.DagsterInstance) -> None:
+        self._resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
 
-def _reason(cause: Any) -> str:
-    about = f"{cause.dependency.asset_key.path[-1]} " if cause.dependency else ""
-    return f"{about}{cause.reason.replace('has a new dependency data version', 'changed')}"
+    def of(self, key: dg.AssetKey, partition: str | None) -> Freshness:
+        """Whether an asset, or one partition of it, is up to date."""
+        status = self._resolver.get_status(key, partition)
+        if status == StaleStatus.FRESH:
+            return Freshness(fresh=True)
+        if status == StaleStatus.MISSING:
+            return Freshness(fresh=False, missing=True)
+        causes = self._resolver.get_stale_causes(key, partition)
+        names = [cause.dependency.asset_key.path[-1] for cause in causes if cause.dependency is not None]
+        return Freshness(fresh=False, changed=tuple(dict.fromkeys(names)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from laneb.records.base import utc_now
+from laneb.records.base import canonical_hash, utc_now
 from laneb.records.runs import RunResult
 from laneb.storage.atomic import StorageError
 
@@ -70,6 +71,16 @@ def read_results(path: AnyPath) -> pd.DataFrame:
     except (OSError, UnicodeDecodeError) as error:
         raise ResultsError(f"{path} can't be read: {error}.") from error
     return parse_results(text, str(path))
+
+
+def results_fingerprint(path: AnyPath) -> str | None:
+    """Identity of a results directory: the content of results.csv and of the logs beside it; None without the file."""
+    try:
+        contents = {path.name: path.read_bytes()}
+        contents |= {log.name: log.read_bytes() for log in path.parent.glob("*_train.log")}
+    except OSError:
+        return None
+    return canonical_hash({name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})
 
 
 def parse_results(text: str, path: str = "results.csv") -> pd.DataFrame:

@@ -4,7 +4,10 @@ import dagster as dg
 
 from laneb.decision.baselines import baseline_results_of, keep_baseline_results
 from laneb.records.experiment import Experiment
+from laneb.storage.results import results_fingerprint
 from laneb.storage.roles import baseline_role
+from laneb.storage.store import Store
+from laneb_assets.automation import SOURCE_HASH
 from laneb_assets.frames import BaselineResultsFrame, checked, column_schema
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
@@ -42,7 +45,14 @@ def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.Mat
     return materialized(
         path=store.locations.baseline_results_csv,
         version=results.content_hash(),
-        extra=column_schema(results.latest),
+        extra={**column_schema(results.latest), **_source(store, experiment)},
         seeds=len(results.latest),
         median_min_val_bpb=float(results.latest["min_val_bpb"].median()),
     )
+
+
+def _source(store: Store, experiment: Experiment) -> dict[str, str]:
+    """What an imported directory held, so that the sensor sees when it changes."""
+    if experiment.baseline.source != "directory":
+        return {}
+    return {SOURCE_HASH: results_fingerprint(store.locations.baseline_results_csv) or ""}

@@ -4,7 +4,7 @@ import dagster as dg
 
 from laneb.corpus.documents import open_corpus
 from laneb.corpus.shards import build_shards, shards_fingerprint
-from laneb.corpus.tokenizer import tokenizer_fingerprint, train_tokenizer
+from laneb.corpus.tokenizer import stored_tokenizer, tokenizer_fingerprint, train_tokenizer
 from laneb.records.corpus import TokenizerInfo
 from laneb.records.experiment import Experiment
 from laneb_assets.lane import lane_asset
@@ -24,13 +24,16 @@ def tokenizer(store: Stored) -> dg.MaterializeResult:
     """A byte-pair tokenizer trained on the corpus."""
     corpus, data = _corpus(store)
     name = tokenizer_fingerprint(corpus, data.vocab_size, data.tokenizer_bytes)
-    info = train_tokenizer(
+    directory = store.locations.corpus_dir / f"tokenizer_{name}"
+    dataset_id = data.dataset_id or corpus.dataset_id
+    info = stored_tokenizer(directory) or train_tokenizer(
         corpus.documents(),
         data.vocab_size,
         max_bytes=data.tokenizer_bytes,
-        directory=store.locations.corpus_dir / f"tokenizer_{name}",
-        dataset_id=data.dataset_id or corpus.dataset_id,
+        directory=directory,
+        dataset_id=dataset_id,
     )
+    info = info.model_copy(update={"dataset_id": dataset_id})
     path = store.write(info)
     return materialized(info, path, vocab_size=info.vocab_size, bytes_per_token=info.bytes_per_token)
 

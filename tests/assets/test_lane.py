@@ -1,0 +1,137 @@
+"""The lane as Dagster runs it, on a micro profile: what is made, and what a change reruns."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from laneb.records.baseline import BaselineThreshold
+from laneb.records.calibration import Calibration
+from laneb.records.inference import Inference
+from laneb.storage.overrides import write_overrides
+from laneb.storage.schema_table import SCHEMA_COLUMNS
+from laneb_assets.definitions import definitions_of
+from laneb_assets.headless import Outcome, run_lane
+
+
+def run(lane) -> list[Outcome]:
+    with lane.instance() as instance:
+        return run_lane(lane.settings, instance, before=lambda step: None, after=lambda outcome: None)
+
+
+def made(outcomes: list[Outcome]) -> list[str]:
+    return [
+        outcome.step.asset for outcome in outcomes if outcome.state == "done" and outcome.step.asset != "experiment"
+    ]
+
+
+def test_a_finished_lane_leaves_every_file_of_the_contract(finished_once) -> None:
+    at = finished_once.settings.locations
+    for path in (
+        at.baseline_results_csv, at.baseline_threshold_json, at.baseline_threshold_env, at.scaling_json, at.scaling_txt,
+        at.stats_json, at.calib_json, at.calib_env, at.infer_json, at.manifest_csv, at.schema_path,
+        at.baseline_results_dir / "baseline_d1_s41_train.log", at.log_dir / "laneb_calib_6_s41.log",
+    ):  # fmt: skip
+        assert path.stat().st_size > 0, path
+    for path in (at.baseline_threshold_json, at.scaling_json, at.stats_json, at.calib_json, at.infer_json):
+        text = path.read_text(encoding="utf-8")
+        assert text == json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        assert "NaN" not in text
+    assert at.scaling_txt.read_text().strip().isdigit()
+
+
+def test_the_threshold_is_the_baselines_median_plus_the_offset(finished_once) -> None:
+    threshold = finished_once.store.read(BaselineThreshold)
+    rows = pd.read_csv(finished_once.settings.locations.baseline_results_csv)
+    assert threshold.recommended_target_threshold == pytest.approx(rows["min_val_bpb"].median() + 0.3, abs=1e-6)
+
+
+def test_a_calibration_run_that_is_a_baseline_too_is_trained_once(finished_once) -> None:
+    points = finished_once.store.read(Calibration).points
+    assert Counter(point.horizon_tokens for point in points) == {6 * 128: 2, 12 * 128: 2, 18 * 128: 2}
+    specs = list(finished_once.settings.locations.runs_dir.glob("*/spec.json"))
+    assert len([path for path in specs if json.loads(path.read_text())["steps"] == 12]) == 2
+
+
+def test_the_schema_table_has_a_row_per_candidate_and_its_export_the_21_columns(finished_once) -> None:
+    rows = finished_once.warehouse.current_rows("micro")
+    manifest = finished_once.store.read_manifest()
+    assert list(rows["run_id"]) == [row.run_id for row in manifest]
+    assert all(row.status == "ok" for row in manifest)
+    header = finished_once.settings.locations.schema_path.read_text().splitlines()[0]
+    assert header == ",".join(SCHEMA_COLUMNS)
+
+
+def test_a_second_run_with_nothing_changed_makes_nothing(finished_lane) -> None:
+    assert made(run(finished_lane)) == []
+
+
+def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished_lane) -> None:
+    write_overrides(finished_lane.settings.locations, {"threshold.threshold_offset": 0.31})
+    before = {path: path.stat().st_mtime_ns for path in finished_lane.settings.locations.runs_dir.glob("*/result.json")}
+    assert set(made(run(finished_lane))) == {
+        "baseline_threshold", "ratio_inference", "candidate_runs", "inference_schema", "lane_b_summary",
+    }  # fmt: skip
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+
+
+def test_a_statistics_knob_trains_nothing(finished_lane) -> None:
+    write_overrides(finished_lane.settings.locations, {"statistics.corr_max_sep": 8})
+    names = made(run(finished_lane))
+    assert names[:2] == ["dataset_stats", "ratio_inference"]
+    assert "baseline_runs" not in names
+    assert "calibration_runs" not in names
+
+
+def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_lane) -> None:
+    write_overrides(
+        finished_lane.settings.locations,
+        {"inference.alpha_fallback_mode": "none", "inference.alpha_min": 0.7, "inference.alpha_max": 0.71},
+    )
+    assert [outcome.error for outcome in run(finished_lane) if outcome.state == "failed"] == []
+    assert not finished_lane.store.read(Inference).promotable
+    manifest = finished_lane.store.read_manifest()
+    assert {row.mode for row in manifest} == {"fallback"}
+    assert all(row.status == "ok" for row in manifest)
+    assert manifest[0].chosen_ratio == finished_lane.settings.baseline.default_ratio
+
+
+def test_seeds_from_the_environment_reach_the_training(finished_lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANE_B_BASELINE_SEEDS", "41,7")
+    monkeypatch.setenv("LANE_B_RUN_SEEDS", "7")
+    outcomes = run(finished_lane)
+    trained = {outcome.step.label for outcome in outcomes if outcome.state == "done"}
+    assert {"baseline_runs [7]", "candidate_runs [7]"} <= trained
+    assert finished_lane.store.read(BaselineThreshold).required_seeds == ("41", "7")
+    assert {row.seed for row in finished_lane.store.read_manifest()} == {7}
+
+
+def test_a_baseline_trained_on_other_settings_is_refused_by_what_follows(finished_lane) -> None:
+    store, seed_run = finished_lane.store, "baseline_s41"
+    foreign = store.read_run(seed_run, "baseline_runs").model_copy(update={"recipe": "other"})
+    store.write_run(seed_run, foreign)
+    settings = finished_lane.settings
+    with finished_lane.instance() as instance:
+        result = (
+            definitions_of(settings)
+            .resolve_implicit_global_asset_job_def()
+            .execute_in_process(
+                instance=instance, asset_selection=[dg.AssetKey(["micro", "baseline_results"])], raise_on_error=False
+            )
+        )
+    assert not result.success
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    assert "mixed" in str(failure.step_failure_data.error)
+
+
+def test_an_unwritable_work_directory_is_said_before_anything_is_trained(lane, tmp_path: Path) -> None:
+    from laneb.settings import SettingsError, load_settings
+
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    settings = load_settings(str(lane.profile), work_dir=str(blocked / "work"))
+    with lane.instance() as instance, pytest.raises(SettingsError, match="can't be written"):
+        run_lane(settings, instance, before=lambda step: None, after=lambda outcome: None)
