@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laneb.statistics.symbols import IntArray, Symbols
+from laneb.statistics.symbols import IntArray, Symbols, works
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def order_positions(symbols: Symbols, depth: int, suffix_array: bool | None = No
     alike from either.
     """
     if suffix_array is None:
-        suffix_array = find_spec("pydivsufsort") is not None
+        suffix_array = works("pydivsufsort")
     return _order_by_suffixes(symbols) if suffix_array else _order_by_doubling(symbols, depth)
 
 

@@ -33,6 +33,9 @@ FEWEST_BLOCKS = 8
 REPLICATES = 200
 LEVEL = 0.95
 
+MOST_FOLDS = 20.0
+"""e-folds by which a resampled value may differ: a curve of rounding errors then stays finite."""
+
 Interval = tuple[float, float]
 
 
@@ -116,7 +119,8 @@ def exponent_interval(
         return None
     draws = np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1.0 / blocks), size=REPLICATES) - 1
     relative = influence / np.where(values > 0, values, np.inf)
-    curves = values * np.exp(draws @ relative * math.sqrt(blocks / (blocks - 1)))
+    folds = np.clip(draws @ relative * math.sqrt(blocks / (blocks - 1)), -MOST_FOLDS, MOST_FOLDS)
+    curves = values * np.exp(folds)
     fits = [Problem(x, curve, largest_offset(curve) if shifted else None).best_exponent() for curve in curves]
     low, high = np.quantile(fits, [(1.0 - LEVEL) / 2, (1.0 + LEVEL) / 2])
     return float(low), float(high)

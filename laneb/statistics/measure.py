@@ -18,6 +18,7 @@ from laneb.records.statistics import (
     PowerLaw,
 )
 from laneb.statistics.correlation import (
+    FLOOR,
     LagCovariance,
     all_counts,
     all_pairs,
@@ -104,8 +105,9 @@ def _correlation_fields(
     counts = all_counts(pairs, edges)
     covariance, within = all_pairs(pairs, counts), within_documents(pairs, starts)
     fit = fit_power_law(lags, covariance.norms)
-    # d norm = d norm^2 / (2 norm)
-    influence = correlation_influence(pairs, covariance, counts, edges) / (2.0 * covariance.norms)
+    # d norm = d norm^2 / (2 norm); a norm at the floor has no influence to speak of.
+    twice = np.where(covariance.norms > FLOOR, 2.0 * covariance.norms, np.inf)
+    influence = correlation_influence(pairs, covariance, counts, edges) / twice
     operator: dict[int, float] = {}
     if knobs.corr_operator_norm:
         chosen = context_grid(int(lags[0]), int(lags[-1]), OPERATOR_LAGS)

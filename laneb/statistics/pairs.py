@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from laneb.statistics.symbols import FloatArray, Symbols
+from laneb.statistics.symbols import FloatArray, Symbols, works
 
 if TYPE_CHECKING:
     from laneb.statistics.compiled import Buckets
@@ -34,7 +33,7 @@ class Pairs:
 
     def __init__(self, symbols: Symbols, lags: NDArray[np.int64], compiled: bool | None = None) -> None:
         if compiled is None:
-            compiled = symbols.size * lags.size > COMPILED_ABOVE and find_spec("numba") is not None
+            compiled = symbols.size * lags.size > COMPILED_ABOVE and works("laneb.statistics.compiled")
         self.symbols = symbols
         self.lags = lags
         self.compiled = compiled

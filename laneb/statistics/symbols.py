@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,15 @@ def _by_sorting(array: IntArray) -> Symbols:
 
 def _id_type(symbols: int) -> type[np.uint16] | type[np.uint32]:
     return np.uint16 if symbols <= 1 << 16 else np.uint32
+
+
+def works(module: str) -> bool:
+    """Whether a module that only adds speed can be imported."""
+    try:
+        import_module(module)
+    except Exception:  # a numba or a wheel that doesn't fit the installed numpy fails in several ways
+        return False
+    return True
 
 
 def distances(name: str, values: ArrayLike, smallest: int, size: int) -> NDArray[np.int64]:

@@ -48,3 +48,32 @@ def markov_source(size: int, symbols: int, seed: int, concentration: float = 1.0
         state = int(np.searchsorted(steps[state], draws[index], side="right"))
         tokens[index] = state
     return tokens, rate
+
+
+def power_law_source(size: int, amplitude: float, exponent: float, seed: int) -> np.ndarray:
+    """Tokens 0 and 1 whose lag covariance has Frobenius norm amplitude * lag ** -exponent exactly.
+
+    The signs of a Gaussian process with autocorrelation r have P(1, 1) - 1/4 = arcsin(r) / (2 pi), and so a norm of
+    arcsin(r) / pi; r(n) = sin(pi * amplitude * n ** -exponent) is made by circulant embedding.
+    """
+    lags = np.minimum(np.arange(2 * size), 2 * size - np.arange(2 * size)).astype(float)
+    lags[0] = 1.0
+    covariance = np.sin(np.pi * amplitude * lags**-exponent)
+    covariance[0] = 1.0
+    spectrum = np.fft.rfft(covariance).real
+    assert spectrum.min() > 0
+    generator = np.random.default_rng(seed)
+    white = generator.normal(size=(2, spectrum.size)) * np.sqrt(spectrum)
+    signal = np.fft.irfft(white[0] + 1j * white[1], n=2 * size)[:size]
+    return (signal > 0).astype(np.uint8)
+
+
+def documents(sizes: list[int], symbols: int, seed: int) -> list[np.ndarray]:
+    """Documents of given sizes, each with token frequencies of its own."""
+    generator = np.random.default_rng(seed)
+    return [generator.choice(symbols, size, p=generator.dirichlet(np.ones(symbols))) for size in sizes]
+
+
+def joined(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Documents as one sequence and where each begins."""
+    return np.concatenate(parts), np.cumsum([0, *(part.size for part in parts[:-1])])
