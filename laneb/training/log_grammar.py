@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 
 LONGEST_LINE = 1 << 16
 """No line of a training run is longer; of one that is (a binary blob), only the end is looked at."""
@@ -15,7 +15,7 @@ _NUMBER = rb"[-+]?(?:\d{1,15}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?|(?i:nan|inf(?:
 _COUNT = rb"\d[\d,]{0,18}(?![\w.])"
 _AMOUNT = rb"\d[\d,]{0,18}(?:\.\d{1,20})?"
 
-ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _RANK_PREFIX = re.compile(rb"\[[\w .:-]{1,40}\]:? ?")
 _TRAIN = re.compile(
     rb"step +(\d{1,12})(?:/(\d{1,12}))?[^|]*\| *loss: *(" + _NUMBER + rb") *(?:\||$)"
@@ -23,7 +23,7 @@ _TRAIN = re.compile(
     rb"(?:.*?\btotal time: *(" + _AMOUNT + rb") *m\b)?"
 )
 # The same for the order of fields that nanochat prints, without looking back: most lines of a long log are these.
-_TRAIN_QUICK = re.compile(
+TRAIN_QUICK = re.compile(
     rb"step (\d{1,12})/(\d{1,12}) \([^|]*\| loss: (\d{1,15}\.\d{1,20}) \|(?:[^|]*\|){0,3}? "
     rb"dt: (\d{1,15}\.\d{1,20})ms \| tok/sec: (" + _COUNT + rb") \|(?:[^|]*\|){0,4}? "
     rb"total time: (\d{1,15}\.\d{1,20})m\b"
@@ -147,25 +147,40 @@ _WEAK: tuple[_Compiled, ...] = tuple(
     (prefixes, re.compile(pattern + rb"\s*$"), make) for prefixes, pattern, make in _WEAK_RULES
 )
 _STRONG_PREFIXES = tuple(prefix for prefix, _, _ in _RULES)
+_FIRST_BYTES = frozenset(
+    [prefix[0] for prefix in _STRONG_PREFIXES]
+    + [prefix[0] for prefixes, _, _ in _WEAK_RULES for prefix in prefixes]
+    + list(b"sS[ \t\xef\xff\xfe")
+)
 
 
-def read_lines(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
-    """Each line without its end and colour codes, and whether it had an end (the last may be cut).
+def read_lines(stream: BinaryIO) -> Iterator[tuple[list[bytes], bool]]:
+    """Lines that may say something, a block of the file at a time, without their ends and colour codes.
 
     A carriage return ends a line too (CRLF files, redrawn progress bars). NUL bytes are dropped: they come from
     files of two bytes a character, as some shells write them, and from file systems that lost power.
+
+    Yields:
+        Lines, and whether they were ended; a last line without an end, which may have been cut, comes alone.
     """
     rest = b""
     while block := stream.read(BLOCK_BYTES):
-        block = rest + block.replace(b"\r", b"\n").replace(b"\x00", b"")
+        for odd, even in ((b"\r", b"\n"), (b"\x00", b"")):
+            if odd in block:
+                block = block.replace(odd, even)
+        block = rest + block
+        end = block.rfind(b"\n") + 1
+        rest = block[max(end, len(block) - LONGEST_LINE) :]
+        block = block[:end]
+        if b"\x1b" in block:
+            block = ESCAPE.sub(b"", block)
         lines = block.split(b"\n")
-        rest = lines.pop()[-LONGEST_LINE:]
-        coloured = b"\x1b" in block
-        for line in lines:
-            if line:
-                yield (ESCAPE.sub(b"", line[-LONGEST_LINE:]) if coloured else line[-LONGEST_LINE:]), True
+        # Flags can stand anywhere in a line; everything else begins one.
+        if b"--seed" not in block and b"--target" not in block:
+            lines = [line for line in lines if line and line[0] in _FIRST_BYTES]
+        yield lines, True
     if rest:
-        yield ESCAPE.sub(b"", rest), False
+        yield [ESCAPE.sub(b"", rest)], False
 
 
 def parse_line(line: bytes, ended: bool = True, bpb_decimals: int = 4) -> LogLine | None:
@@ -192,7 +207,7 @@ def parse_line(line: bytes, ended: bool = True, bpb_decimals: int = 4) -> LogLin
 
 
 def _step_line(line: bytes, ended: bool, bpb_decimals: int) -> TrainLine | ValidationLine | CutStep | None:
-    match = _TRAIN_QUICK.match(line) or _TRAIN.match(line)
+    match = _TRAIN.match(line)
     if match is not None and (ended or match[6]):
         step, horizon, loss, step_ms, tok_per_sec, minutes = match.groups()
         return TrainLine(int(step), horizon, loss, step_ms, tok_per_sec, minutes)

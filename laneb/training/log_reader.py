@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from laneb.records.runs import ValidationPoint
 from laneb.training.log_grammar import (
+    TRAIN_QUICK,
     CutStep,
     Footer,
     Header,
@@ -120,8 +121,32 @@ class LogReader:
 
     def read(self, stream: BinaryIO) -> None:
         """Take in a whole log."""
-        for line, ended in read_lines(stream):
-            self.take(line, ended)
+        for lines, ended in read_lines(stream):
+            updates: list[bytes] = []
+            for line in lines:
+                if ended and line.startswith(b"step "):
+                    updates.append(line)
+                    continue
+                self._take_updates(updates)
+                updates = []
+                self.take(line, ended)
+            self._take_updates(updates)
+
+    def _take_updates(self, lines: list[bytes]) -> None:
+        """Take in training lines in a row; all at once where they only go on, as most of a long log does."""
+        found = [match.groups() for line in lines if (match := TRAIN_QUICK.match(line))]
+        steps = [int(groups[0]) for groups in found]
+        goes_on = self.segments > 0 and not (self.started_again or self.footers or self.run.untimed)
+        if not (goes_on and 0 < len(lines) == len(found) and steps == sorted([self._last_step, *steps])[1:]):
+            for line in lines:
+                self.take(line)
+            return
+        _, _, _, step_times, speeds, _ = zip(*found, strict=True)
+        self.run.step_times.update(step_times)
+        self.run.speeds.update(speeds)
+        self._last_step = steps[-1]
+        last = TrainLine(steps[-1], *found[-1][1:])
+        self.run.last_line = self.run.last_timed = self.run.last_finite = last
 
     def take(self, line: bytes, ended: bool = True) -> LogLine | None:
         """Take in the next line, without its end and colour codes; gives what it says."""

@@ -276,6 +276,16 @@ def test_how_a_log_came_to_its_file_changes_nothing(dress):
     assert parse_log(dress(WHOLE)).to_json_dict() == parse_log(WHOLE).to_json_dict()
 
 
+@pytest.mark.parametrize("name", [name for name in DRESSED if name != "a huge line"])
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_where_a_file_is_cut_into_blocks_changes_nothing(monkeypatch, name, size):
+    short = HEADER + steps(0, 12, {0: 3.2, 6: 1.2, 12: 1.0}) + steps(5, 20, {5: 1.3, 20: 0.95}) + footer(0.95)
+    expected = parse_log(short).to_json_dict()
+    assert expected["status"] == "ok" and expected["val_curve"] == [[0, 3.2], [5, 1.3], [20, 0.95]]
+    monkeypatch.setattr("laneb.training.log_grammar.BLOCK_BYTES", size)
+    assert parse_log(DRESSED[name](short)).to_json_dict() == expected
+
+
 def test_the_fields_of_older_and_other_versions_are_read():
     text = (
         "Tokens : Params ratio: 20.00\nstep 00011/00020 (1.00%) | loss: 2.5 | grad norm: 0.3 | lrm: 1.0 | "

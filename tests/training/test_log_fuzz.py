@@ -1,11 +1,14 @@
 """Random logs: no error but the declared one, and never `ok` for a run that did not end or had a NaN."""
 
+import io
 import math
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from laneb.training.log import LogError, parse_log
+from laneb.training.log_grammar import ESCAPE
+from laneb.training.log_reader import LogReader
 
 STATUSES = {"ok", "failed", "failed_nan"}
 numbers = st.sampled_from(["1.5", "0.912345", "3", "nan", "inf", "-inf", "1e400", "9" * 400, "", "1,2,3", ".", "1.2.3"])
@@ -88,6 +91,18 @@ def test_the_status_of_any_series_of_starts_is_that_of_what_counts(story):
     text, ended, nan = story
     expected = "failed_nan" if nan else "ok" if ended else "failed"
     assert parse_log(text).status == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(stories())
+def test_lines_taken_in_one_by_one_say_what_the_whole_says(story):
+    text, _, _ = story
+    whole, single = LogReader(), LogReader()
+    whole.read(io.BytesIO(text.encode()))
+    for line in text.splitlines():
+        single.take(ESCAPE.sub(b"", line.encode()))
+    assert whole.run == single.run
+    assert (whole.complete, whole.segments) == (single.complete, single.segments)
 
 
 @settings(max_examples=300, deadline=None)
