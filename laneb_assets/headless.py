@@ -23,6 +23,7 @@ from laneb_assets.partitions import partitions_of
 from laneb_assets.staleness import Staleness
 
 PROCESS_TAG = "laneb/process"
+BAD_INPUT = ("CorpusError", "SettingsError", "CheckoutError", "ResultsError")
 TRAINING = ("baseline_runs", "calibration_runs", "candidate_runs")
 
 
@@ -48,6 +49,8 @@ class Outcome:
     seconds: float = 0.0
     numbers: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
+    bad_input: bool = False
+    """It failed for what the person gave: a corpus or a setting that can't be used."""
     failed_checks: tuple[str, ...] = ()
 
 
@@ -119,7 +122,8 @@ def materialize_step(settings: Settings, defs: dg.Definitions, instance: dg.Dags
     )
     seconds = time.monotonic() - started
     if not result.success:
-        return Outcome(step, "failed", seconds, error=_error_of(result))
+        message, kind = _error_of(result)
+        return Outcome(step, "failed", seconds, error=message, bad_input=kind in BAD_INPUT)
     return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
 
 
@@ -150,18 +154,21 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
     )
 
 
-def _error_of(result: dg.ExecuteInProcessResult) -> str:
+def _error_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """What went wrong, in the words of its first cause, and the name of its class."""
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
             if failure.user_failure_data and failure.user_failure_data.description:
-                return str(failure.user_failure_data.description)
+                return str(failure.user_failure_data.description), "Failure"
             error = failure.error
             while error is not None and error.cause is not None:
                 error = error.cause
             if error is not None:
-                return str(error.message).strip().partition(": ")[2] or str(error.message).strip()
-    return "the run failed; its log is in the UI"
+                kind = str(error.cls_name)
+                message = str(error.message).strip()
+                return message.partition(": ")[2] if message.partition(": ")[0].endswith(kind) else message, kind
+    return "the run failed; its log is in the UI", ""
 
 
 def release_dead_runs(instance: dg.DagsterInstance) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from laneb.corpus.documents import open_corpus
+from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.storage.overrides import write_overrides
 from laneb_assets.terminal import Terminal, describe
@@ -17,6 +19,7 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
     _stop_on_sigterm()
     settings = _settings(profile, work_dir, knobs, reset=reset)
     started = time.monotonic()
+    _check_input(settings)
     # Dagster takes most of the start-up, so bad settings are said before it is imported.
     from laneb_assets.headless import TRAINING, Outcome, Step, run_lane
     from laneb_assets.instance import open_instance
@@ -51,9 +54,16 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
     if outcomes[-1].state == "failed":
         click.echo(f"laneb: {outcomes[-1].step.label} failed: {outcomes[-1].error}", err=True)
         click.echo(f"       the whole log: {log_path}", err=True)
-        return 1
+        return 2 if outcomes[-1].bad_input else 1
     _close(settings, trained, time.monotonic() - started)
     return 0
+
+
+def _check_input(settings: Settings) -> None:
+    """Say what can't work before anything is made: no text, or a horizon and batch that make no run."""
+    data = settings.data
+    open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
+    planned_runs(settings)
 
 
 def _settings(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> Settings:

@@ -1,0 +1,77 @@
+"""Every run that an experiment would train, before any is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from laneb.model.scaling import ModelShape, count_parameters, steps_for_ratio
+from laneb.records.corpus import TokenShards
+from laneb.training.spec import RunSpec, spec_for
+
+if TYPE_CHECKING:
+    from laneb.settings import Settings
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the lane: its role, how many seeds train it, and its spec (of the first seed)."""
+
+    role: str
+    seeds: tuple[int, ...]
+    requested_ratio: float | None
+    spec: RunSpec
+    shared: int
+    """How many of the seeds are trained for another role already: equal specs train once."""
+
+
+def planned_runs(settings: Settings) -> list[PlannedRun]:
+    """Baselines, calibration runs and the fallback; what candidates train at is known after the inference.
+
+    Raises:
+        ValueError: settings that no run can be made of.
+    """
+    baseline, calibration = settings.baseline, settings.calibration
+    plans: list[PlannedRun] = []
+    known: set[str] = set()
+
+    def add(role: str, seeds: tuple[int, ...], *, steps: int = -1, ratio: float | None = None) -> None:
+        specs = [_spec(settings, seed, steps, ratio) for seed in seeds]
+        shared = sum(spec.fingerprint in known for spec in specs)
+        known.update(spec.fingerprint for spec in specs)
+        plans.append(PlannedRun(role, seeds, ratio if steps == -1 else None, specs[0], shared))
+
+    if baseline.source == "runs":
+        add("baseline", baseline.seeds, steps=baseline.num_iterations, ratio=baseline.default_ratio)
+    for steps in calibration.iterations:
+        add("calibration", calibration.all_seeds, steps=steps)
+    add("fallback (if the inference is not promotable)", settings.candidates.run_seeds, ratio=baseline.default_ratio)
+    return plans
+
+
+def _spec(settings: Settings, seed: int, steps: int, ratio: float | None) -> RunSpec:
+    shape = ModelShape.of(settings.model, settings.data.vocab_size)
+    scaling = count_parameters(shape)
+    spec = spec_for(_no_shards(settings), scaling, settings.model, settings.training, seed=seed, steps=max(1, steps))
+    if steps != -1 or ratio is None:
+        return spec
+    return spec.model_copy(update={"steps": steps_for_ratio(ratio, spec.n_scaling_params, spec.total_batch_size)})
+
+
+def _no_shards(settings: Settings) -> TokenShards:
+    """Stands in for shards that aren't made yet: only the vocabulary counts here."""
+    return TokenShards(
+        timestamp_utc="",
+        dataset_id="",
+        tokenizer_id="",
+        corpus_fingerprint="",
+        path="",
+        train_documents=0,
+        train_tokens=0,
+        train_bytes=0,
+        val_documents=0,
+        val_tokens=0,
+        val_bytes=0,
+        vocab_size=settings.data.vocab_size,
+        bos_id=0,
+    )

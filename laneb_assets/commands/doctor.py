@@ -1,0 +1,129 @@
+"""`laneb doctor`: what an experiment would do here, before it does it."""
+
+import platform
+import shutil
+from importlib import metadata
+
+from laneb.training.estimate import estimate
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from laneb.corpus.documents import open_corpus
+from laneb.plan import PlannedRun, planned_runs
+from laneb.records.baseline import BaselineThreshold
+from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
+from laneb.storage.store import Store
+from laneb.training import hardware
+
+PACKAGES = (
+    "dagster", "dagster-webserver", "dagster-pandas", "torch", "numpy", "scipy", "optuna", "pandas", "duckdb",
+)  # fmt: skip
+
+
+def doctor_command(profile: str | None, work_dir: str | None) -> None:
+    """Print settings, versions, device, corpus, disk and the planned runs; exit 2 when something can't work."""
+    settings = load_settings(profile, work_dir=work_dir)
+    console = Console(highlight=False, soft_wrap=True)
+    _settings(console, settings)
+    _machine(console, settings)
+    _corpus(console, settings)
+    _plan(console, settings)
+    _threshold(console, settings)
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{text}[/bold]")
+
+
+def _settings(console: Console, settings: Settings) -> None:
+    console.print(f"[bold]Lane B[/bold]  {settings.experiment}  {escape(settings.description)}")
+    places = [place for place in vars(settings.locations).items() if place[0] != "local_dir"]
+    for section in SECTIONS:
+        _heading(console, f"[{section.title}]".replace("[", r"\["))
+        table = Table(box=None, show_header=False, pad_edge=False)
+        if section.title == "places":
+            for name, path in places:
+                table.add_row(name, escape(str(path)), settings.origins.get(f"places.{name}", "default"), "")
+        else:
+            values = settings.section(section.title)
+            for knob in (knob for knob in all_knobs() if knob.section == section.title):
+                value = getattr(values, knob.name)
+                shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                table.add_row(knob.name, escape(shown), settings.origins[knob.key], knob.env)
+        console.print(table)
+    for name in settings.ignored_variables:
+        console.print(f"[yellow]![/] {name} is set and ignored: it decides nothing here.")
+
+
+def _machine(console: Console, settings: Settings) -> None:
+    _heading(console, "machine")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    console.print(f"Python {platform.python_version()}, {versions}")
+    device = hardware.resolve_device(settings.training.device)
+    console.print(f"device {device}, {hardware.usable_cores()} CPU core(s)")
+    place = next(path for path in (settings.locations.base_dir, *settings.locations.base_dir.parents) if path.exists())
+    usage = shutil.disk_usage(place)
+    console.print(f"disk at {place}: {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB")
+
+
+def _corpus(console: Console, settings: Settings) -> None:
+    _heading(console, "corpus")
+    data = settings.data
+    corpus = open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
+    console.print(
+        f"{data.dataset_id or corpus.dataset_id}: {len(corpus.files):,} file(s), "
+        f"{corpus.total_bytes / 1e6:.1f} MB read, vocabulary {data.vocab_size:,}"
+    )
+
+
+def _plan(console: Console, settings: Settings) -> None:
+    _heading(console, "runs")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("run", "seeds", "steps", "batch", "tokens", "ratio requested", "realised", "time each", "memory"):
+        table.add_column(name, justify="left" if name in ("run", "seeds") else "right")
+    plans = planned_runs(settings)
+    total = 0.0
+    for plan in plans:
+        seconds = _row(table, plan)
+        if not plan.role.startswith("fallback"):
+            total += seconds * (len(plan.seeds) - plan.shared)
+    console.print(table)
+    console.print(
+        f"candidates follow the inference: 2 runs for each of {len(settings.candidates.run_seeds)} seed(s). "
+        f"Baselines and calibration: about {_duration(total)} of training (an estimate)."
+    )
+
+
+def _row(table: Table, plan: PlannedRun) -> float:
+    cost = estimate(plan.spec)
+    spec = plan.spec
+    shared = f" ({plan.shared} shared)" if plan.shared else ""
+    table.add_row(
+        plan.role,
+        ",".join(map(str, plan.seeds)) + shared,
+        f"{spec.steps:,}",
+        f"{spec.total_batch_size:,}",
+        f"{spec.steps * spec.total_batch_size:,}",
+        "-" if plan.requested_ratio is None else f"{plan.requested_ratio:.4g}",
+        f"{spec.realised_ratio:.4g}",
+        _duration(cost.seconds),
+        f"{cost.memory_bytes / 2**20:,.0f} MiB",
+    )
+    return float(cost.seconds)
+
+
+def _threshold(console: Console, settings: Settings) -> None:
+    from laneb.decision.threshold import target_threshold
+
+    store, explicit = Store(settings.locations), settings.threshold.target_threshold
+    if explicit is not None and store.has(BaselineThreshold):
+        _, warning = target_threshold(store.read(BaselineThreshold), explicit)
+        if warning:
+            console.print(f"[yellow]![/] {escape(warning)}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,118 @@
+"""What the sensors start, evaluated without a daemon."""
+
+import dagster as dg
+import pytest
+
+from laneb.settings import load_settings
+from laneb_assets.automation import Watch, imported_results_changed, next_runs
+from laneb_assets.definitions import definitions_of
+from laneb_assets.staleness import Staleness
+
+
+@pytest.fixture
+def instance(finished_lane):
+    with finished_lane.instance() as instance:
+        yield instance
+
+
+def decide(lane, instance: dg.DagsterInstance, *, ask=next_runs):
+    settings = load_settings(str(lane.profile))
+    graph = definitions_of(settings).resolve_asset_graph()
+    return ask(Watch(settings, instance, Staleness(graph, instance)))
+
+
+def report(instance: dg.DagsterInstance, name: str, version: str | None, partition: str | None = None) -> None:
+    """A materialization as a run elsewhere would report it; version None: the one it has."""
+    key = dg.AssetKey(["micro", name])
+    if version is None:
+        records = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition] if partition else None)
+        latest = instance.fetch_materializations(records, limit=1).records[0].asset_materialization
+        assert latest is not None
+        version = (latest.tags or {})["dagster/data_version"]
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(key, partition=partition, tags={"dagster/data_version": version})
+    )
+
+
+def started(decision) -> list[tuple[str, str | None]]:
+    assert isinstance(decision, list), decision
+    return [(key.path[-1], request.partition_key) for request in decision for key in request.asset_selection]
+
+
+def test_a_finished_lane_starts_nothing(finished_lane, instance) -> None:
+    decision = decide(finished_lane, instance)
+    assert isinstance(decision, dg.SkipReason)
+    assert "up to date" in str(decision.skip_message)
+
+
+def test_a_baseline_materialized_again_with_the_same_losses_starts_nothing(finished_lane, instance) -> None:
+    report(instance, "baseline_runs", None, "41")
+    assert isinstance(decide(finished_lane, instance), dg.SkipReason)
+
+
+def test_a_changed_baseline_starts_the_analysis_chain_once_in_one_run(finished_lane, instance) -> None:
+    report(instance, "baseline_runs", "other", "41")
+    decision = decide(finished_lane, instance)
+    chain = ["baseline_results", "baseline_threshold", "calibration_points", "ratio_inference"]
+    assert started(decision) == [(name, None) for name in chain]
+    assert decide(finished_lane, instance)[0].run_key == decision[0].run_key
+
+
+def test_going_back_to_an_earlier_baseline_is_a_change_too(finished_lane, instance) -> None:
+    report(instance, "baseline_runs", "b", "41")
+    first = decide(finished_lane, instance)[0].run_key
+    report(instance, "baseline_results", "b")
+    report(instance, "baseline_runs", "a", "41")
+    assert decide(finished_lane, instance)[0].run_key != first
+
+
+def test_candidates_follow_an_inference_that_changed(finished_lane, instance) -> None:
+    report(instance, "ratio_inference", "other")
+    assert started(decide(finished_lane, instance)) == [("candidate_runs", "41"), ("candidate_runs", "42")]
+
+
+def test_schema_rows_and_summary_follow_when_all_candidates_are_there(finished_lane, instance) -> None:
+    report(instance, "candidate_runs", "other", "41")
+    assert started(decide(finished_lane, instance)) == [("inference_schema", None), ("lane_b_summary", None)]
+
+
+def test_with_automation_analysis_no_training_starts_by_itself(finished_lane, instance, monkeypatch) -> None:
+    monkeypatch.setenv("LANE_B_AUTOMATION", "analysis")
+    report(instance, "ratio_inference", "other")
+    assert isinstance(decide(finished_lane, instance), dg.SkipReason)
+
+
+def test_with_automation_off_the_sensors_are_stopped(finished_lane, monkeypatch) -> None:
+    monkeypatch.setenv("LANE_B_AUTOMATION", "off")
+    sensors = definitions_of(finished_lane.settings).sensors or []
+    assert [sensor.name for sensor in sensors] == ["baselines_changed", "baseline_results_file"]
+    assert {sensor.default_status for sensor in sensors} == {dg.DefaultSensorStatus.STOPPED}
+
+
+def test_a_seed_that_has_not_run_is_waited_for_by_name(lane) -> None:
+    with lane.instance() as instance:
+        report(instance, "baseline_runs", "a", "41")
+        decision = decide(lane, instance)
+    assert isinstance(decision, dg.SkipReason)
+    assert "seed 42 has not run yet" in str(decision.skip_message)
+
+
+def test_nothing_starts_while_laneb_run_is_at_work(finished_lane, instance) -> None:
+    from filelock import FileLock
+
+    report(instance, "baseline_runs", "other", "41")
+    with FileLock(finished_lane.settings.locations.local_dir / ".laneb_run.lock"):
+        decision = decide(finished_lane, instance)
+    assert isinstance(decision, dg.SkipReason)
+    assert "at work" in str(decision.skip_message)
+
+
+def test_a_results_file_is_watched_only_where_results_were_imported(finished_lane, instance) -> None:
+    decision = decide(finished_lane, instance, ask=imported_results_changed)
+    assert isinstance(decision, dg.SkipReason)
+    assert "trained here" in str(decision.skip_message)
+
+
+def test_an_imported_directory_that_changes_starts_the_analysis(finished_lane, instance, monkeypatch) -> None:
+    monkeypatch.setenv("LANE_B_BASELINE_SOURCE", "directory")
+    assert started(decide(finished_lane, instance, ask=imported_results_changed))[0] == ("baseline_results", None)

@@ -1,0 +1,141 @@
+"""The console script as people meet it: exit codes, one or two lines of error, and output that scripts can read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from laneb.storage.schema_table import SCHEMA_COLUMNS
+
+
+def laneb(lane, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "laneb_assets.cli", *arguments]
+    environment = lane.environment() | variables
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=lane.folder, check=False)
+
+
+def empty_file(lane) -> str:
+    path = lane.folder / "empty.txt"
+    path.touch()
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"LANE_B_RUN_SEEDS": "41;42"}, "LANE_B_RUN_SEEDS"),
+        ({"LANE_B_DEPHT": "2"}, "Did you mean LANE_B_DEPTH?"),
+        ({"LANE_B_CALIB_ITERS": "0,10"}, "LANE_B_CALIB_ITERS"),
+        ({"LANE_B_BASELINE_NUM_ITERATIONS": "0"}, "num_iterations"),
+        ({"LANE_B_TOTAL_BATCH_SIZE": "100"}, "multiple of device_batch_size"),
+        ({"LANE_B_CORPUS": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"LANE_B_CORPUS": "EMPTY"}, "empty.txt"),
+        ({"LANE_B_VOCAB_SIZE": "50000"}, "vocabulary is larger than the text allows"),
+        ({"LANE_B_PROFILE": "huge"}, "no such profile"),
+        ({"LANE_B_DEFAULT_RATIO": "1e-9"}, "less than one step"),
+    ],
+)
+def test_bad_input_is_one_clear_error_before_anything_is_trained(lane, variables: dict[str, str], said: str) -> None:
+    if variables.get("LANE_B_CORPUS") == "EMPTY":
+        variables = {"LANE_B_CORPUS": empty_file(lane)}
+    done = laneb(lane, "run", **variables)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert not list(lane.folder.glob("data/laneb/*/runs/*/train.log"))
+
+
+def test_an_unwritable_work_directory_is_bad_input(lane) -> None:
+    (lane.folder / "file").touch()
+    done = laneb(lane, "run", "--work-dir", str(lane.folder / "file" / "work"))
+    assert done.returncode == 2
+    assert "can't be written" in done.stderr
+
+
+def test_a_second_instance_on_the_same_work_directory_is_refused(lane) -> None:
+    from filelock import FileLock
+
+    work = lane.settings.locations.local_dir
+    work.mkdir(parents=True)
+    with FileLock(work / ".laneb_run.lock"):
+        done = laneb(lane, "run")
+    assert done.returncode == 2
+    assert "another laneb run is at work" in done.stderr
+
+
+def test_a_finished_lane_is_up_to_date_and_says_its_verdict_and_how_to_open_the_ui(finished_lane) -> None:
+    done = laneb(finished_lane, "run")
+    assert done.returncode == 0, done.stderr
+    assert "nothing to train" in done.stdout
+    assert "make ui" in done.stdout
+    assert any(word in done.stdout for word in ("ACCEPT", "REJECT", "INCONCLUSIVE"))
+    assert str(finished_lane.settings.locations.work_dir) in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_set_is_kept_until_reset(finished_lane) -> None:
+    laneb(finished_lane, "run", "--set", "statistics.corr_max_sep=8")
+    assert finished_lane.settings.statistics.corr_max_sep == 8
+    assert laneb(finished_lane, "run", "--set", "corr_max_sep").returncode == 2
+    assert laneb(finished_lane, "run", "--set", "depth=7", LANE_B_DEPTH="1").returncode == 2
+    laneb(finished_lane, "run", "--reset")
+    assert finished_lane.settings.statistics.corr_max_sep == 16
+
+
+def test_summary_as_json_holds_winners_tally_and_verdict(finished_once) -> None:
+    done = laneb(finished_once, "summary", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["decision"] in ("ACCEPT", "REJECT", "INCONCLUSIVE")
+    assert summary["summary"]["recommended_lane_b_decision"] in ("inferred", "confirmation", "fallback")
+
+
+def test_a_summary_before_any_run_says_what_to_do(lane) -> None:
+    done = laneb(lane, "summary")
+    assert done.returncode == 2
+    assert "laneb run" in done.stderr
+
+
+def test_the_schema_csv_goes_out_and_in_again_byte_for_byte(finished_lane, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    assert laneb(finished_lane, "schema", "export", str(out)).returncode == 0
+    assert out.read_bytes() == finished_lane.settings.locations.schema_path.read_bytes()
+    other = {"LANE_B_DUCKDB_PATH": str(tmp_path / "other.duckdb")}
+    assert laneb(finished_lane, "schema", "import", str(out), **other).returncode == 0
+    again = laneb(finished_lane, "schema", "export", "-", **other)
+    assert again.stdout == out.read_text()
+    out.write_text("x," + ",".join(SCHEMA_COLUMNS[1:]) + "\n")
+    refused = laneb(finished_lane, "schema", "import", str(out))
+    assert refused.returncode == 2
+    assert "unknown x" in refused.stderr
+
+
+def test_logs_are_read_as_a_table_and_as_json(finished_once) -> None:
+    logs = sorted(map(str, finished_once.settings.locations.log_dir.glob("laneb_calib_*.log")))
+    done = laneb(finished_once, "log", *logs, "--json", "--threshold", "5.0")
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout)
+    assert {log["status"] for log in read} == {"ok"}
+    assert {log["realised_steps"] for log in read} == {6, 12, 18}
+    assert "laneb_calib_6_s41.log" in laneb(finished_once, "log", *logs).stdout
+    assert laneb(finished_once, "log", "missing.log").returncode == 2
+
+
+def test_doctor_names_the_origin_of_settings_and_every_planned_run(lane) -> None:
+    done = laneb(lane, "doctor", LANE_B_DEPTH="1")
+    assert done.returncode == 0, done.stderr
+    assert "environment" in done.stdout
+    assert "calibration" in done.stdout
+    assert not (lane.folder / "data" / "laneb" / "micro" / "runs").exists()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from laneb_assets.cli import cli; "
+        "heavy = {'dagster', 'torch', 'pandas', 'numpy', 'pydantic', 'rich'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
