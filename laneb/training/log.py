@@ -246,13 +246,11 @@ def _target(
 ) -> TimeToTarget | None:
     """The time to the given threshold from the curve, or what the run itself printed about the one it tracked."""
     points = reader.timed_points() if reader.has_times else ()
-    tracked = threshold if threshold is not None else reader.run.headers.get("threshold")
-    from_curve = None
-    if tracked is not None and math.isfinite(tracked):
-        from_curve = time_to_target(points, tracked, method=method, **power_law)
     if threshold is not None:
-        return from_curve
-    curve = from_curve or TimeToTarget()
+        return time_to_target(points, threshold, method=method, **power_law)
+    tracked = reader.run.headers.get("threshold", math.nan)
+    known = math.isfinite(tracked)
+    curve = time_to_target(points, tracked, method=method, **power_law) if known else TimeToTarget()
     measured = reader.footers.get("measured")
     if measured is not None or reader.run.reached is not None:
         step, seconds = reader.run.reached or (curve.measured_step, None)
@@ -268,7 +266,7 @@ def _target(
         return TimeToTarget(extrapolated_sec=extrapolated.value, method=extrapolated.detail.split(",")[-1].strip())
     if unavailable := reader.footers.get("unavailable"):
         return TimeToTarget(method=curve.method, reason=unavailable.detail)
-    return from_curve
+    return curve if known else None
 
 
 def _whole(value: float | None) -> int | None:

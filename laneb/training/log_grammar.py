@@ -28,7 +28,7 @@ TRAIN_QUICK = re.compile(
     rb"dt: (\d{1,15}\.\d{1,20})ms \| tok/sec: (" + _COUNT + rb") \|(?:[^|]*\|){0,4}? "
     rb"total time: (\d{1,15}\.\d{1,20})m\b"
 )
-_VALIDATION = re.compile(rb"Step +(\d{1,12}) *\| *Validation bpb: *(" + _NUMBER + rb") *$")
+_VALIDATION = re.compile(rb"Step +(\d{1,12}) *\| *Validation bpb: *(" + _NUMBER + rb") *(?:\||$)")
 _CUT_STEP = re.compile(rb"[Ss]tep +\d")
 _SEED_FLAG = re.compile(rb"--seed(?: +|=)(\d{1,10})(?![\w.])")
 _RATIO_FLAG = re.compile(rb"--target[-_]param[-_]data[-_]ratio(?: +|=)(" + _NUMBER + rb")")

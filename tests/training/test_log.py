@@ -122,6 +122,14 @@ def test_a_log_that_tracked_nothing_has_no_time_to_target():
     assert parse_log(text, threshold=1.1).time_to_target.measured_step == 200
 
 
+def test_without_a_word_about_time_no_time_to_target_is_made_up():
+    text = "".join(line for line in WHOLE.splitlines(True) if line.startswith(("Step", "Minimum", "Tracking")))
+    log = parse_log(text)
+    assert (log.status, log.time_to_target.measured_sec, log.total_training_time_sec) == ("ok", None, None)
+    with pytest.raises(ValueError, match="threshold inf"):
+        parse_log(WHOLE, threshold=math.inf)
+
+
 def test_a_run_that_did_not_end_has_failed():
     log = parse_log(HEADER + steps(0, 150, CURVE))
     assert (log.status, log.complete, log.realised_steps) == ("failed", False, 150)
