@@ -10,14 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from laneb.inference.calibration import finals_of
+from laneb.inference.lane import ASSUMED_ALPHA
 from laneb.inference.loss_curve import LossCurveError, fit_loss_curve
 from laneb.knobs import InferenceKnobs
 from laneb.records.calibration import Calibration
 from laneb.records.inference import AlphaSource
 from laneb.records.runs import RunResult
-
-ASSUMED_ALPHA = 0.5
-"""Stands in where two horizons can't tell an exponent: the middle of the customary range 0.2 to 0.8."""
 
 
 class ExponentStatistics(Protocol):

@@ -10,7 +10,8 @@ import numpy as np
 
 from laneb.inference.calibration import unfinished_reason
 from laneb.inference.exponent import Exponent, ExponentStatistics
-from laneb.inference.ratio import EXTRAPOLATION_LIMIT, RatioEstimate
+from laneb.inference.lane import EXTRAPOLATION_LIMIT
+from laneb.inference.ratio import RatioEstimate
 from laneb.knobs import InferenceKnobs
 from laneb.records.inference import Gate
 from laneb.records.runs import RunResult

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from laneb.inference.loss_curve import LossCurveError, check_improves, seed_columns
+from laneb.inference.loss_curve import LossCurve, LossCurveError, check_improves, seed_columns
 
 Floats = NDArray[np.float64]
 
@@ -46,26 +46,26 @@ class Cells:
         """[n, S - 1] sum-to-zero columns of the seed effects; none where they can't be told from horizons."""
         return seed_columns(self.tokens, [self.seeds[index] for index in self.seed_index])
 
-    def without(self, keep: NDArray[np.bool_]) -> Cells:
-        """The cells where `keep` holds, with horizons and seeds that are left without one dropped."""
-        frame = pd.DataFrame(
-            {
-                "tokens": self.tokens[keep],
-                "seed": np.asarray(self.seeds)[self.seed_index[keep]],
-                "loss": self.losses[keep],
-            }
-        )
-        return cells_from(frame)
+    def keeping(self, keep: NDArray[np.bool_]) -> Cells:
+        """The cells where `keep` [n] holds, with horizons and seeds that are left without one dropped."""
+        return cells_of(self.tokens[keep], np.asarray(self.seeds)[self.seed_index[keep]], self.losses[keep])
 
 
 def cells_from(points: pd.DataFrame) -> Cells:
     """Cells of checked points; the same seed twice at one horizon (the same run on two machines) is averaged."""
-    grouped = points.groupby(["tokens", "seed"], sort=True)["loss"].mean().reset_index()
-    horizons, horizon_index = np.unique(grouped["tokens"].to_numpy(float), return_inverse=True)
-    seeds, seed_index = np.unique(grouped["seed"].to_numpy(np.int64), return_inverse=True)
+    columns = (points[name].to_numpy() for name in ("tokens", "seed", "loss"))
+    return cells_of(*columns)
+
+
+def cells_of(tokens: Floats, seeds: NDArray[np.int64], losses: Floats) -> Cells:
+    """Cells of points [n], [n], [n]."""
+    horizons, horizon_index = np.unique(tokens, return_inverse=True)
+    names, seed_index = np.unique(seeds, return_inverse=True)
+    cell, where = np.unique(horizon_index * len(names) + seed_index, return_inverse=True)
+    means = np.bincount(where, weights=losses) / np.bincount(where)
     return Cells(
-        horizons, tuple(int(seed) for seed in seeds), horizon_index.astype(np.int64), seed_index.astype(np.int64),
-        grouped["loss"].to_numpy(float),
+        np.asarray(horizons, dtype=np.float64), tuple(int(name) for name in names), cell // len(names),
+        cell % len(names), means,
     )  # fmt: skip
 
 
@@ -105,11 +105,18 @@ class Levels:
     def variance(self, contrast: Floats) -> tuple[Floats, Floats]:
         """Variance and degrees of freedom of estimates `contrast @ losses`, contrasts [g, n], each summing to 1.
 
+        With every seed at every horizon each seed gives an estimate of its own, and the spread of those over S is
+        exact with S - 1 degrees of freedom, however effects and noise share it. Else
         Var = seed variance * sum_s (sum of s's weights)^2 + noise variance * sum of weights^2, with the seed variance
-        from the mean square of the effects; freedom by Satterthwaite (1946).
+        from the mean square of the effects. Satterthwaite's (1946) degrees of freedom are too many for so few seeds
+        and S - 1 too few, so their geometric mean is taken (benchmarks/coverage.py).
         """
-        seeds = np.zeros((len(self.cells.seeds), len(self.cells.losses)))
-        seeds[self.cells.seed_index, np.arange(len(self.cells.losses))] = 1.0
+        cells = self.cells
+        seeds = np.zeros((len(cells.seeds), len(cells.losses)))
+        seeds[cells.seed_index, np.arange(len(cells.losses))] = 1.0
+        if self.effects_told and len(cells.losses) == len(cells.seeds) * len(cells.horizons):
+            own = len(cells.seeds) * (contrast * (cells.losses - cells.losses.mean())) @ seeds.T
+            return own.var(axis=1, ddof=1) / len(cells.seeds), np.full(len(contrast), len(cells.seeds) - 1.0)
         seed_part = ((contrast @ seeds.T) ** 2).sum(axis=1)
         noise_part = np.maximum((contrast**2).sum(axis=1) - seed_part * self.noise_share, 0.0)
         from_seeds = seed_part * self.seed_mean_square
@@ -118,16 +125,17 @@ class Levels:
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = from_seeds**2 / self.seed_freedom + from_noise**2 / self.noise_freedom
             freedom = np.where(spread > 0, total**2 / spread, np.inf)
+        if self.effects_told:
+            freedom = np.sqrt(np.maximum(freedom, self.seed_freedom) * self.seed_freedom)
         return total, freedom
 
 
-def estimate_levels(cells: Cells, curve_residual: tuple[float, int] | None = None) -> Levels:
+def estimate_levels(cells: Cells, curve: LossCurve) -> Levels:
     """Fit a level per horizon and an effect per seed by least squares.
 
     Args:
         cells: at least 2 horizons.
-        curve_residual: (sum of squares, degrees of freedom) about the fitted loss curve: the noise where seeds leave
-            no freedom to measure it.
+        curve: the fitted loss curve, whose residual is the noise where seeds leave no freedom to measure it.
 
     Raises:
         LossCurveError: the levels are flat or do not fall with tokens.
@@ -150,8 +158,8 @@ def estimate_levels(cells: Cells, curve_residual: tuple[float, int] | None = Non
     typical = abs(float(np.median(cells.losses)))
     if freedom > 0:
         noise, noise_freedom = float(residual @ residual) / freedom, float(freedom)
-    elif curve_residual is not None and curve_residual[1] > 0:
-        noise, noise_freedom = curve_residual[0] / curve_residual[1], float(curve_residual[1])
+    elif curve.residual_freedom > 0:
+        noise, noise_freedom = curve.residual_sd**2, float(curve.residual_freedom)
     else:
         noise, noise_freedom = (ASSUMED_NOISE_SD * typical) ** 2, float("inf")
     if effects.shape[1]:

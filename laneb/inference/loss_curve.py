@@ -31,6 +31,8 @@ class LossCurve:
     r2: float = float("nan")
     residual_sd: float = float("nan")
     """Residual standard deviation with the fitted parameters' degrees of freedom taken off; NaN if none is left."""
+    residual_freedom: int = 0
+    """Points less fitted parameters."""
     alpha_fitted: bool = False
     alpha_at_bound: bool = False
     seed_effects: Mapping[int, float] = field(default_factory=dict)
@@ -141,6 +143,7 @@ def _curve(
         alpha=alpha,
         r2=1.0 - float(residual @ residual) / total if total > 0 else float("nan"),
         residual_sd=float(np.sqrt(residual @ residual / freedom)) if freedom > 0 else float("nan"),
+        residual_freedom=freedom,
         alpha_fitted=alpha_fitted,
         alpha_at_bound=alpha_fitted and (alpha <= low * 1.001 or alpha >= high * 0.999),
         seed_effects=per_seed,

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from laneb.inference.horizon import SolveStatus, solve_horizon
-from laneb.inference.interpolation import Interpolation, curve_estimator
-from laneb.inference.levels import Cells, Levels, cells_from, estimate_levels
-from laneb.inference.loss_curve import ALPHA_BOUNDS, LossCurve, fit_loss_curve
+from laneb.inference.horizon import SolveStatus
+from laneb.inference.lane import ASSUMED_ALPHA, EXTRAPOLATION_LIMIT, Lane, solve_cells, solve_lane
+from laneb.inference.levels import Cells, cells_from
+from laneb.inference.loss_curve import ALPHA_BOUNDS, LossCurve
 from laneb.inference.points import checked_points
 from laneb.inference.uncertainty import BOOTSTRAP_SEEDS, alpha_interval, bootstrap_interval, inversion_interval
-
-Floats = NDArray[np.float64]
-
-EXTRAPOLATION_LIMIT = 1.5
-"""Beyond this factor outside the calibrated horizons the loss curve is a guess, and no ratio is given."""
-ASSUMED_ALPHA = 0.5
-"""Curvature between two horizons, which can't tell an exponent; bracketed, the ratio hardly depends on it."""
-CURVATURE_BOUNDS = (0.1, 1.0)
-"""A fitted exponent beyond these would bend the interpolation by noise."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,6 @@ def infer_ratio(
     confidence: float = 0.95,
     draws: int = 1000,
     seed: int = 42,
-    intervals: bool = True,
 ) -> RatioEstimate:
     """Training tokens per scaling parameter at which a finished run reaches the threshold.
 
@@ -87,7 +74,6 @@ def infer_ratio(
         alpha_prior: (mean, standard deviation) for a fitted one.
         confidence: of the interval.
         draws, seed: of the bootstrap over seeds, used from 8 seeds on; with fewer the interval inverts a t test.
-        intervals: False leaves the intervals open, which saves their time.
 
     Returns:
         RatioEstimate; `ratio` is None unless status is "ok". Beside the statuses of `solve_horizon`:
@@ -104,10 +90,10 @@ def infer_ratio(
     if n_scaling_params < 1:
         raise ValueError(f"n_scaling_params {n_scaling_params} is not positive")
     cells = cells_from(checked_points(points))
-    lane = _solve_lane(cells, threshold, alpha, alpha_prior)
+    lane = solve_lane(cells, threshold, alpha, alpha_prior)
     warnings = _warnings(lane, threshold, alpha)
     interval, method = (0.0, math.inf), "none"
-    if intervals and lane.tokens is not None:
+    if lane.tokens is not None:
         interval, method = _interval(lane, threshold, alpha, alpha_prior, confidence, draws, seed)
         if not (interval[0] > 0 and math.isfinite(interval[1])):
             warnings.append(
@@ -117,7 +103,7 @@ def infer_ratio(
     levels = lane.levels
     if alpha is not None:
         exponents = (alpha, alpha)
-    elif len(cells.horizons) < 3 or not intervals:
+    elif len(cells.horizons) < 3:
         exponents = ALPHA_BOUNDS
     else:
         exponents = alpha_interval(cells, lane.curve.alpha, ALPHA_BOUNDS, confidence)
@@ -142,67 +128,8 @@ def infer_ratio(
     )
 
 
-@dataclass(frozen=True)
-class _Lane:
-    """One lane's levels, curve and solution."""
-
-    levels: Levels
-    curve: LossCurve
-    tokens: float | None
-    status: SolveStatus
-    bracketed: bool
-    extrapolation_factor: float | None
-    estimate: Callable[[Floats], tuple[Floats, Floats]]
-    monotone: bool
-
-
-def _solve_lane(cells: Cells, threshold: float, alpha: float | None, alpha_prior: tuple[float, float] | None) -> _Lane:
-    curve = _fit_curve(cells, alpha, alpha_prior)
-    freedom = len(cells.losses) - 2 - len(cells.effect_columns().T) - int(curve.alpha_fitted)
-    residual = (curve.residual_sd**2 * freedom, freedom) if freedom > 0 else None
-    levels = estimate_levels(cells, residual)
-    bend = alpha if alpha is not None else float(np.clip(curve.alpha, *CURVATURE_BOUNDS))
-    interpolation = Interpolation.through(levels, bend)
-    outside = curve_estimator(cells, curve)
-    first, last = float(cells.horizons[0]), float(cells.horizons[-1])
-
-    def estimate(tokens: Floats) -> tuple[Floats, Floats]:
-        inner_loss, inner_weights = interpolation.estimate(np.clip(tokens, first, last))
-        outer_loss, outer_weights = outside(tokens)
-        inside = (tokens >= first) & (tokens <= last)
-        return np.where(inside, inner_loss, outer_loss), np.where(inside[:, None], inner_weights, outer_weights)
-
-    bracketed = interpolation.brackets(threshold)
-    tokens: float | None
-    status: SolveStatus
-    if bracketed:
-        tokens, status = interpolation.solve(threshold), "ok"
-    else:
-        horizon = solve_horizon(curve, threshold)
-        tokens, status = horizon.tokens, horizon.status
-    factor = None if tokens is None else max(1.0, tokens / last, first / tokens)
-    if factor is not None and factor > EXTRAPOLATION_LIMIT:
-        tokens, status = None, "extrapolation_beyond_limit"
-    if tokens is not None and levels.noise_sd >= levels.level[0] - levels.level[-1]:
-        tokens, status = None, "noise_exceeds_spread"
-    return _Lane(levels, curve, tokens, status, bracketed, factor, estimate, interpolation.monotone)
-
-
-def _fit_curve(cells: Cells, alpha: float | None, alpha_prior: tuple[float, float] | None) -> LossCurve:
-    columns = cells.effect_columns().shape[1]
-    # Where effects can't be told, each point counts as a seed of its own, so that none of them is a repeated horizon.
-    seeds = [cells.seeds[index] for index in cells.seed_index] if columns else None
-    tokens, losses = cells.tokens, cells.losses
-    if seeds is None and len(cells.horizons) < len(losses):
-        losses = np.array([losses[cells.horizon_index == index].mean() for index in range(len(cells.horizons))])
-        tokens = cells.horizons
-    if alpha is None and alpha_prior is None and len(cells.horizons) < 3:
-        alpha = ASSUMED_ALPHA
-    return fit_loss_curve(tokens, losses, alpha, seeds=seeds, alpha_prior=alpha_prior)
-
-
 def _interval(
-    lane: _Lane,
+    lane: Lane,
     threshold: float,
     alpha: float | None,
     alpha_prior: tuple[float, float] | None,
@@ -215,17 +142,14 @@ def _interval(
     if len(cells.seeds) >= BOOTSTRAP_SEEDS and lane.levels.effects_told:
 
         def solve(drawn: Cells) -> float | None:
-            try:
-                return _solve_lane(drawn, threshold, alpha, alpha_prior).tokens
-            except ValueError:
-                return None
+            return solve_cells(drawn, threshold, alpha, alpha_prior)
 
         return bootstrap_interval(cells, solve, confidence, draws=draws, seed=seed), "seed_bootstrap"
     interval = inversion_interval(lane.tokens, threshold, lane.levels, lane.estimate, confidence)
     return interval, "t_inversion_assumed_seed_sd" if lane.levels.seeds_assumed else "t_inversion"
 
 
-def _warnings(lane: _Lane, threshold: float, alpha: float | None) -> list[str]:
+def _warnings(lane: Lane, threshold: float, alpha: float | None) -> list[str]:
     levels, cells = lane.levels, lane.levels.cells
     lowest, highest = float(levels.level.min()), float(levels.level.max())
     spread = float(levels.level[0] - levels.level[-1])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 
-from laneb.inference.horizon import solve_horizon
-from laneb.inference.loss_curve import fit_loss_curve
-from laneb.inference.ratio import RatioEstimate, infer_ratio
+from laneb.inference.horizon import Horizon, solve_horizon
+from laneb.inference.lane import fit_cells, solve_lane
+from laneb.inference.levels import Cells, cells_from
+from laneb.inference.points import checked_points
+from laneb.inference.ratio import RatioEstimate
 from laneb.records.inference import SensitivityRow
 
 ALPHA_STEPS = (-0.2, -0.1, 0.1, 0.2)
 ASYMPTOTE_SHARES = (-0.05, -0.02, 0.02, 0.05)
-OFFSETS = (-0.01, -0.005, 0.005, 0.01)
+OFFSET_SHARES = (-0.01, -0.005, 0.005, 0.01)
 """Added to the threshold, as a share of it."""
 
 
@@ -27,73 +29,74 @@ def sensitivity_table(
         points, threshold, n_scaling_params, alpha: what `infer_ratio` was given.
         estimate: its answer, which the rows are compared with.
     """
-    rows: list[SensitivityRow] = []
-    for what, change, frame, goal, exponent in _variants(points, estimate, threshold, alpha):
+    cells = cells_from(checked_points(points))
+    rows = []
+    for what, change, solve in _variants(cells, _names(points), estimate, threshold, alpha):
         try:
-            other = infer_ratio(
-                frame, threshold=goal, n_scaling_params=n_scaling_params, alpha=exponent, intervals=False
-            )
-            rows.append(_row(what, change, other.ratio, other.status, estimate))
+            horizon = solve()
         except ValueError as error:
-            rows.append(_row(what, change, None, str(error).split(". ")[0], estimate))
-    rows += _curve_rows(points, estimate, threshold, n_scaling_params)
+            tokens, status = None, str(error).split(". ")[0]
+        else:
+            tokens, status = horizon.tokens, horizon.status
+        ratio = None if tokens is None else tokens / n_scaling_params
+        relative = None if ratio is None or not estimate.ratio else ratio / estimate.ratio - 1
+        rows.append(
+            SensitivityRow.model_validate(
+                {"what": what, "change": change, "ratio": ratio, "relative_change": relative, "status": status}
+            )
+        )
     return tuple(rows)
 
 
+def _names(points: pd.DataFrame) -> dict[tuple[float, int], str]:
+    """What a cell's point is called."""
+    labels = points["run_id"] if "run_id" in points.columns else [""] * len(points)
+    names: dict[tuple[float, int], str] = {}
+    for tokens, seed, label in zip(points["tokens"], points["seed"], labels, strict=True):
+        names[float(tokens), int(seed)] = f"{label} ({tokens:,.0f} tokens, seed {seed})".strip()
+    return names
+
+
 def _variants(
-    points: pd.DataFrame, estimate: RatioEstimate, threshold: float, alpha: float | None
-) -> Iterator[tuple[str, str, pd.DataFrame, float, float | None]]:
+    cells: Cells, names: dict[tuple[float, int], str], estimate: RatioEstimate, threshold: float, alpha: float | None
+) -> Iterator[tuple[str, str, Callable[[], Horizon]]]:
+    def solver(kept: Cells, goal: float, exponent: float | None) -> Callable[[], Horizon]:
+        def solve() -> Horizon:
+            lane = solve_lane(kept, goal, exponent)
+            return Horizon(lane.tokens, lane.status)
+
+        return solve
+
     for step in ALPHA_STEPS:
         if (exponent := estimate.alpha + step) > 0:
-            yield "alpha", f"{exponent:.3f} ({step:+.1f})", points, threshold, exponent
-    for share in OFFSETS:
-        yield "offset", f"{share * threshold:+.4f} bpb", points, threshold * (1 + share), alpha
-    names = points["run_id"] if "run_id" in points.columns else points.index.astype(str)
-    for position, name in enumerate(names):
-        label = f"without {name} ({points['tokens'].iloc[position]:,.0f} tokens, seed {points['seed'].iloc[position]})"
-        yield "point", label, points[np.arange(len(points)) != position], threshold, alpha
-    seeds = sorted(set(points["seed"]))
-    for seed in seeds if len(seeds) > 1 else ():
-        yield "seed", f"without seed {seed}", points[points["seed"] != seed], threshold, alpha
+            yield "alpha", f"{exponent:.3f} ({step:+.1f})", solver(cells, threshold, exponent)
+    for share in OFFSET_SHARES:
+        yield "offset", f"{share * threshold:+.4f} bpb", solver(cells, threshold * (1 + share), alpha)
+    index = np.arange(len(cells.losses))
+    for at in index:
+        name = names[float(cells.tokens[at]), cells.seeds[cells.seed_index[at]]]
+        yield "point", f"without {name}", solver(cells.keeping(index != at), threshold, alpha)
+    if len(cells.seeds) > 1:
+        for position, seed in enumerate(cells.seeds):
+            yield "seed", f"without seed {seed}", solver(cells.keeping(cells.seed_index != position), threshold, alpha)
+    yield from _curve_variants(cells, estimate, threshold)
 
 
-def _curve_rows(
-    points: pd.DataFrame, estimate: RatioEstimate, threshold: float, n_scaling_params: int
-) -> list[SensitivityRow]:
-    """Solved on the curve alone: its asymptote moved, and the Huber fit."""
-    rows = []
-    frame = points.groupby(["tokens", "seed"], sort=True)["loss"].mean().reset_index()
-    seeds = frame["seed"].tolist() if estimate.curve.seed_effects else None
-    if seeds is None:
-        frame = frame.groupby("tokens", sort=True)["loss"].mean().reset_index()
+def _curve_variants(
+    cells: Cells, estimate: RatioEstimate, threshold: float
+) -> Iterator[tuple[str, str, Callable[[], Horizon]]]:
+    """Solved on the curve alone: its asymptote moved with the exponent fitted anew, and both estimators."""
     exponent = None if estimate.curve.alpha_fitted else estimate.alpha
     for share in ASYMPTOTE_SHARES:
         moved = estimate.curve.asymptote * (1 + share)
-        change = f"L_inf {moved:.4f} ({share:+.0%}), curve alone"
-        try:
-            # The exponent is fitted anew, as far as it is free, so that only the asymptote is held.
-            curve = fit_loss_curve(
-                frame["tokens"], frame["loss"], exponent, seeds=seeds, asymptote_bounds=(moved, moved)
-            )
-        except ValueError as error:
-            rows.append(_row("asymptote", change, None, str(error), estimate))
-            continue
-        horizon = solve_horizon(curve, threshold)
-        ratio = None if horizon.tokens is None else horizon.tokens / n_scaling_params
-        rows.append(_row("asymptote", change, ratio, horizon.status, estimate))
-    try:
-        robust = fit_loss_curve(frame["tokens"], frame["loss"], exponent, seeds=seeds, method="huber")
-    except ValueError as error:
-        return [*rows, _row("estimator", "log-sum-exp Huber curve", None, str(error), estimate)]
-    for change, curve in (("least-squares curve", estimate.curve), ("log-sum-exp Huber curve", robust)):
-        horizon = solve_horizon(curve, threshold)
-        ratio = None if horizon.tokens is None else horizon.tokens / n_scaling_params
-        rows.append(_row("estimator", change, ratio, horizon.status, estimate))
-    return rows
 
+        def held(moved: float = moved) -> Horizon:
+            return solve_horizon(fit_cells(cells, exponent, asymptote_bounds=(moved, moved)), threshold)
 
-def _row(what: str, change: str, ratio: float | None, status: str, estimate: RatioEstimate) -> SensitivityRow:
-    relative = None if ratio is None or not estimate.ratio else ratio / estimate.ratio - 1
-    return SensitivityRow.model_validate(
-        {"what": what, "change": change, "ratio": ratio, "relative_change": relative, "status": status}
+        yield "asymptote", f"L_inf {moved:.4f} ({share:+.0%}), curve alone", held
+    yield "estimator", "least-squares curve", lambda: solve_horizon(estimate.curve, threshold)
+    yield (
+        "estimator",
+        "log-sum-exp Huber curve",
+        lambda: solve_horizon(fit_cells(cells, exponent, method="huber"), threshold),
     )

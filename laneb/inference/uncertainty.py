@@ -13,7 +13,7 @@ from laneb.inference.loss_curve import LinearProblem
 Floats = NDArray[np.float64]
 
 BOOTSTRAP_SEEDS = 8
-"""From so many seeds on, resampling them says as much as a t distribution; with 3 it covers 80 % where 95 are meant."""
+"""From so many seeds on they are resampled; with 3 that covers 79 % where 95 are meant (benchmarks/coverage.py)."""
 REACH = 4.0
 """The interval is looked for up to this factor beyond the calibrated horizons; open where it goes on."""
 
@@ -76,8 +76,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of the horizon over lanes whose seeds are drawn with replacement, whole seeds at a time.
 
-    Percentiles are widened by sqrt(S / (S - 1)), since a drawn lane's spread is short by that factor (Davison and
-    Hinkley 1997, section 2.3). A lane without a solution counts as an infinite horizon.
+    Percentiles are widened by sqrt(S / (S - 1)), by which a drawn lane's spread is short, and by Student's quantile
+    over the normal one (the expanded percentile interval of Hesterberg 2015, arXiv:1411.5279): plain ones cover 90 %
+    at 12 seeds. A lane without a solution counts as an infinite horizon.
 
     Args:
         cells: the finals.
@@ -86,6 +87,9 @@ def bootstrap_interval(
         draws: lanes drawn.
         seed: of the draws.
     """
+    from scipy.stats import norm as normal
+    from scipy.stats import t as student
+
     generator = np.random.default_rng(seed)
     members = [np.flatnonzero(cells.seed_index == index) for index in range(len(cells.seeds))]
     answers = []
@@ -100,7 +104,8 @@ def bootstrap_interval(
         answers.append(np.inf if answer is None else np.log(answer))
     tail = (1 - confidence) / 2
     low, middle, high = np.quantile(answers, [tail, 0.5, 1 - tail], method="inverted_cdf")
-    widening = np.sqrt(len(members) / (len(members) - 1))
+    freedom = len(members) - 1
+    widening = np.sqrt(len(members) / freedom) * student.ppf(1 - tail, freedom) / normal.ppf(1 - tail)
     with np.errstate(invalid="ignore", over="ignore"):
         return float(np.exp(middle + (low - middle) * widening)), float(np.exp(middle + (high - middle) * widening))
 
