@@ -14,15 +14,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its customary name
 from torch import Tensor, nn
 
+from laneb.model.attention import attend, visible
 from laneb.model.loss import mean_loss, token_losses
+from laneb.model.norm import unit_rms
 from laneb.model.scaling import VALUE_GATE_CHANNELS, ModelShape
 
 ROTARY_BASE = 10_000
-
-
-def rms_norm(x: Tensor) -> Tensor:
-    """Scale the last dimension to unit root mean square."""
-    return F.rms_norm(x, (x.size(-1),))
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -48,6 +45,7 @@ class Attention(nn.Module):
     def __init__(self, shape: ModelShape, layer: int) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = shape.n_head, shape.kv_heads, shape.head_dim
+        self.window = shape.window(layer)
         width, kv_width = shape.model_dim, shape.kv_heads * shape.head_dim
         self.query = Matrix(width, width)
         self.key = Matrix(width, kv_width)
@@ -55,9 +53,7 @@ class Attention(nn.Module):
         self.output = Matrix(width, width)
         self.value_gate = Matrix(VALUE_GATE_CHANNELS, shape.kv_heads) if layer in shape.value_embedding_layers else None
 
-    def forward(
-        self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         rows, length, _ = x.shape
         weight = torch.cat((self.query.weight, self.key.weight, self.value.weight)).to(x.dtype)
         qkv = F.linear(x, weight).view(rows, length, self.heads + 2 * self.kv_heads, self.head_dim)
@@ -66,17 +62,9 @@ class Attention(nn.Module):
             # Zero weights make the gate 1: value embeddings start out added at full strength.
             gate = 2 * torch.sigmoid(self.value_gate(x[..., :VALUE_GATE_CHANNELS]))  # (B, T, K)
             v = v + gate.unsqueeze(-1) * value_embedding.view_as(v)
-        query_key = rms_norm(rotate(query_key, cos, sin))
-        q, k = query_key[:, :, : self.heads], query_key[:, :, self.heads :]
-        attended = F.scaled_dot_product_attention(
-            q.transpose(1, 2),
-            k.transpose(1, 2),
-            v.transpose(1, 2),  # (B, H or K, T, E)
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=self.heads != self.kv_heads,
-        )
-        result: Tensor = self.output(attended.transpose(1, 2).reshape(rows, length, -1))
+        query_key = unit_rms(rotate(query_key, cos, sin))
+        attended = attend(query_key[:, :, : self.heads], query_key[:, :, self.heads :], v, self.window, mask)
+        result: Tensor = self.output(attended.reshape(rows, length, -1))
         return result
 
 
@@ -101,11 +89,9 @@ class Block(nn.Module):
         self.attention = Attention(shape, layer)
         self.mlp = MLP(shape.model_dim)
 
-    def forward(
-        self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor | None
-    ) -> Tensor:
-        x = x + self.attention(rms_norm(x), value_embedding, cos, sin, mask)
-        result: Tensor = x + self.mlp(rms_norm(x))
+    def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.attention(unit_rms(x), value_embedding, cos, sin, mask)
+        result: Tensor = x + self.mlp(unit_rms(x))
         return result
 
 
@@ -136,8 +122,8 @@ class GPT(nn.Module):
         self.register_buffer("cos", cos.to(dtype), persistent=False)
         self.register_buffer("sin", sin.to(dtype), persistent=False)
         self._windows = tuple(shape.window(layer) for layer in range(shape.depth))
-        for window in sorted(set(self._windows) - {shape.max_seq_len}):
-            self.register_buffer(f"mask_{window}", _window_mask(shape.max_seq_len, window), persistent=False)
+        for window in sorted(set(self._windows)):
+            self.register_buffer(f"mask_{window}", visible(shape.max_seq_len, window), persistent=False)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -172,7 +158,7 @@ class GPT(nn.Module):
         """Hidden states before the head. tokens: (B, T) integers -> (B, T, D)."""
         length = tokens.size(1)
         cos, sin = self.cos[:length], self.sin[:length]
-        x = embedded = rms_norm(self.token_embedding(tokens).to(self.dtype))
+        x = embedded = unit_rms(self.token_embedding(tokens).to(self.dtype))
         residual_scales, embedding_scales = self.residual_scales.to(self.dtype), self.embedding_scales.to(self.dtype)
         for layer, block in enumerate(self.blocks):
             x = residual_scales[layer] * x + embedding_scales[layer] * embedded
@@ -180,7 +166,7 @@ class GPT(nn.Module):
             if layer in self.shape.value_embedding_layers:
                 values = self.value_embeddings[str(layer)](tokens).to(self.dtype)
             x = block(x, values, cos, sin, self._mask(layer, length))
-        return rms_norm(x)
+        return unit_rms(x)
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy [nats] of targets (B, T) given tokens (B, T)."""
@@ -194,11 +180,8 @@ class GPT(nn.Module):
         weight = self.head.weight[: self.shape.vocab_size]
         return token_losses(hidden, weight, targets.flatten()).view_as(targets)
 
-    def _mask(self, layer: int, length: int) -> Tensor | None:
-        window = self._windows[layer]
-        if window >= length:
-            return None
-        mask: Tensor = self.get_buffer(f"mask_{window}")
+    def _mask(self, layer: int, length: int) -> Tensor:
+        mask: Tensor = self.get_buffer(f"mask_{self._windows[layer]}")
         return mask[:length, :length]
 
 
@@ -207,9 +190,3 @@ def _rotary_tables(length: int, head_dim: int) -> tuple[Tensor, Tensor]:
     frequency = ROTARY_BASE ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     angle = torch.outer(torch.arange(length, dtype=torch.float32), frequency)
     return angle.cos().unsqueeze(1), angle.sin().unsqueeze(1)
-
-
-def _window_mask(length: int, window: int) -> Tensor:
-    """True where position i may attend to j: i - window < j <= i. (T, T)."""
-    back = torch.arange(length).unsqueeze(1) - torch.arange(length).unsqueeze(0)
-    return (back >= 0) & (back < window)

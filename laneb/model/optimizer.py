@@ -38,9 +38,17 @@ class Muon(Optimizer):
 
     Differs from torch.optim.Muon only in speed: that one loops over matrices and always multiplies in bfloat16.
     The rate is scaled by sqrt(max(1, rows / columns)).
+
+    Args:
+        params: matrices.
+        lr, momentum, weight_decay: as `Optimizers.step` sets them before each update.
+        dtype: number format of the orthogonalisation.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], *, lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
+    ) -> None:
+        self.dtype = dtype
         by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for parameter in params:
             by_shape[parameter.shape].append(parameter)
@@ -58,7 +66,7 @@ class Muon(Optimizer):
                 state["momentum"] = torch.zeros_like(gradient)
             velocity: Tensor = state["momentum"]
             velocity.lerp_(gradient, 1 - group["momentum"])
-            update = orthogonalise(gradient.lerp_(velocity, group["momentum"]))
+            update = orthogonalise(gradient.lerp_(velocity, group["momentum"]).to(self.dtype)).float()
             rows, columns = parameters[0].shape
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             rate = group["lr"] * math.sqrt(max(1.0, rows / columns))
@@ -66,7 +74,7 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """About U V^T of each matrix U S V^T, by Newton-Schulz iteration. (n, rows, columns) -> the same, float32."""
+    """About U V^T of each matrix U S V^T, by Newton-Schulz iteration. (n, rows, columns) -> the same."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.size(1) > matrices.size(2)
     x = matrices.mT if tall else matrices
@@ -75,7 +83,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).float()
+    return x.mT if tall else x
 
 
 class Optimizers:
@@ -114,7 +122,13 @@ class Optimizers:
             weight_decay=0.0,
             fused=model.head.weight.device.type != "mps",
         )
-        self.muon = Muon(model.blocks.parameters(), lr=matrix_lr * scale, momentum=0.95, weight_decay=weight_decay)
+        self.muon = Muon(
+            model.blocks.parameters(),
+            lr=matrix_lr * scale,
+            momentum=0.95,
+            weight_decay=weight_decay,
+            dtype=model.dtype,
+        )
         self._peak_rates = [group["lr"] for group in self._groups()]
         self._weight_decay = weight_decay
 
