@@ -9,7 +9,7 @@ from laneb_assets.metadata import materialized
 from laneb_assets.resources import Stored
 
 
-@lane_asset(group="inference", settings=["model", "data"])
+@lane_asset(group="inference", settings=["model", "data"], kinds=["python"])
 def scaling_params(store: Stored) -> dg.MaterializeResult:
     """The parameter counts of the model's shape; the ratio counts transformer matrices and head."""
     experiment = store.read(Experiment)

@@ -1,0 +1,85 @@
+"""The rules of the house: imports point down, nothing unsafe stands anywhere, files stay short."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted([*ROOT.glob("laneb/**/*.py"), *ROOT.glob("laneb_assets/**/*.py")])
+FLOORS = {
+    "laneb_assets": 6,
+    "laneb.decision": 5,
+    "laneb.plan": 5,
+    "laneb.inference": 4,
+    "laneb.statistics": 3,
+    "laneb.training": 3,
+    "laneb.model": 2,
+    "laneb.corpus": 2,
+    "laneb.storage": 2,
+    "laneb": 1,
+}
+
+
+def floor(module: str) -> int:
+    parts = module.split(".")
+    return next(FLOORS[name] for end in (2, 1) if (name := ".".join(parts[:end])) in FLOORS)
+
+
+def imports_of(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return names + [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for name in imports_of(path):
+        top = name.partition(".")[0]
+        if top in ("laneb", "laneb_assets"):
+            assert floor(name) <= floor(module), f"{module} imports {name}, which lies above it"
+        if top == "dagster":
+            assert module.startswith("laneb_assets"), f"{module} imports dagster"
+
+
+def test_only_the_settings_read_the_environment_of_the_person() -> None:
+    readers = [
+        path
+        for path in SOURCES
+        if re.search(r"LANE_B_\w+\"\]|environ\.get\(\"LANE_B", path.read_text(encoding="utf-8"))
+    ]
+    assert {path.name for path in readers} <= {"settings.py"}
+
+
+@pytest.mark.parametrize("unsafe", ["pickle", "eval(", "exec(", "os.system", "shell=True"])
+def test_nothing_unsafe_stands_in_the_sources(unsafe: str) -> None:
+    assert [str(path) for path in SOURCES if unsafe in path.read_text(encoding="utf-8")] == []
+
+
+def test_checkpoints_load_weights_only() -> None:
+    calls = [
+        (path, node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
+    ]
+    assert calls
+    for path, call in calls:
+        assert any(word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in call.keywords), path
+
+
+def test_files_stay_under_400_lines() -> None:
+    assert [str(path) for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > 400] == []
+
+
+def test_importing_the_library_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, laneb, laneb.settings, laneb.statistics, laneb.inference, laneb.decision; "
+        "heavy = {'torch', 'scipy', 'pandas', 'numba', 'dagster', 'optuna'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
