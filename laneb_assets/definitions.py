@@ -40,11 +40,12 @@ def definitions_of(settings: Settings) -> dg.Definitions:
     _refuse_a_shared_work_dir(settings.experiment, settings.locations)
     experiment = settings.experiment
     skip = ("baseline_runs",) if settings.baseline.source == "directory" else ()
+    also = {"tokenizer": ["training"]} if settings.training.backend == "nanochat" else {}
     jobs = jobs_of(experiment, skip)
     return dg.Definitions(
         assets=[
             experiment_asset(settings),
-            *assets_of(experiment, partitions_of(settings), skip),
+            *assets_of(experiment, partitions_of(settings), skip, also),
         ],
         asset_checks=[*checks_of(experiment, skip), inference_gates(experiment)],
         jobs=jobs,

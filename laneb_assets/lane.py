@@ -5,7 +5,7 @@ module-level `@dg.asset`. Modules declare with `@lane_asset` and `@lane_check`, 
 `assets_of` and `checks_of` turn the declarations into Dagster's definitions for one experiment.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,15 +107,20 @@ def key_of(experiment: str, name: str) -> dg.AssetKey:
     return dg.AssetKey([experiment, name])
 
 
-def assets_of(experiment: str, partitions: Partitions, skip: Sequence[str]) -> list[dg.AssetsDefinition]:
-    """The declared assets but those in `skip`, as assets of one experiment."""
+def assets_of(
+    experiment: str, partitions: Partitions, skip: Sequence[str], also: Mapping[str, Sequence[str]]
+) -> list[dg.AssetsDefinition]:
+    """The declared assets but those in `skip`, as assets of one experiment.
+
+    `also` names settings sections that an asset reads only with this experiment's settings.
+    """
     return [
         dg.asset(
             name=asset.name,
             key_prefix=experiment,
             deps=[
                 dg.AssetDep(key_of(experiment, dep), partition_mapping=_mapping(asset, dep))
-                for dep in (*asset.deps, *(settings_asset(section) for section in asset.settings))
+                for dep in (*asset.deps, *map(settings_asset, [*asset.settings, *also.get(name, ())]))
                 if dep not in skip
             ],
             partitions_def=getattr(partitions, asset.partitions) if asset.partitions else None,

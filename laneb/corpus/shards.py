@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from laneb.corpus.checkout_tokenizer import CHECKOUT_FILE, CheckoutTokenizer, load_checkout_tokenizer
 from laneb.corpus.documents import Corpus, Document
 from laneb.corpus.errors import CorpusError, Progress
 from laneb.corpus.grouping import grouped
@@ -133,8 +134,11 @@ class _Build:
     journal_bytes: int
 
     @cached_property
-    def tokenizer(self) -> Tokenizer:
-        return load_tokenizer(self.tokenizer_info.path)
+    def tokenizer(self) -> Tokenizer | CheckoutTokenizer:
+        directory = Path(self.tokenizer_info.path)
+        if (directory / CHECKOUT_FILE).is_file():
+            return load_checkout_tokenizer(directory)
+        return load_tokenizer(directory)
 
     @property
     def partial(self) -> Path:

@@ -1,18 +1,28 @@
 """The text as tokens on disk."""
 
+import itertools
+
 import dagster as dg
 
-from laneb.corpus.documents import open_corpus
+from laneb.corpus.checkout import find_checkout
+from laneb.corpus.checkout_tokenizer import record_checkout_tokenizer
+from laneb.corpus.documents import Corpus, open_corpus
 from laneb.corpus.shards import build_shards, shards_fingerprint
 from laneb.corpus.tokenizer import stored_tokenizer, tokenizer_fingerprint, train_tokenizer
+from laneb.knobs import DataKnobs, TrainingKnobs
+from laneb.records.base import canonical_hash
 from laneb.records.corpus import TokenizerInfo
 from laneb.records.experiment import Experiment
+from laneb.storage.store import Store
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
 from laneb_assets.resources import Stored
 
+SAMPLED_DOCUMENTS = 200
+"""On which a checkout's tokenizer is measured."""
 
-def _corpus(store: Stored):
+
+def _corpus(store: Store) -> tuple[Corpus, DataKnobs]:
     data = store.read(Experiment).data
     cache = store.locations.corpus_dir / "content_hashes.json"
     corpus = open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes, hash_cache=cache)
@@ -21,8 +31,12 @@ def _corpus(store: Stored):
 
 @lane_asset(group="corpus", settings=["data"], kinds=["tokenizers"])
 def tokenizer(store: Stored) -> dg.MaterializeResult:
-    """A byte-pair tokenizer trained on the corpus."""
+    """A byte-pair tokenizer trained on the corpus; with the nanochat backend, that of the checkout."""
     corpus, data = _corpus(store)
+    training = store.read(Experiment).training
+    if training.backend == "nanochat":
+        info = _checkout_tokenizer(store, training, corpus, data.dataset_id or corpus.dataset_id)
+        return materialized(info, store.write(info), vocab_size=info.vocab_size, bytes_per_token=info.bytes_per_token)
     name = tokenizer_fingerprint(corpus, data.vocab_size, data.tokenizer_bytes)
     directory = store.locations.corpus_dir / f"tokenizer_{name}"
     dataset_id = data.dataset_id or corpus.dataset_id
@@ -36,6 +50,14 @@ def tokenizer(store: Stored) -> dg.MaterializeResult:
     info = info.model_copy(update={"dataset_id": dataset_id})
     path = store.write(info)
     return materialized(info, path, vocab_size=info.vocab_size, bytes_per_token=info.bytes_per_token)
+
+
+def _checkout_tokenizer(store: Store, training: TrainingKnobs, corpus: Corpus, dataset_id: str) -> TokenizerInfo:
+    checkout = find_checkout(training.nanochat_dir, training.nanochat_python)
+    name = canonical_hash([str(checkout.directory), str(checkout.python)])
+    sample = list(itertools.islice(corpus.documents(), SAMPLED_DOCUMENTS))
+    directory = store.locations.corpus_dir / f"checkout_tokenizer_{name}"
+    return record_checkout_tokenizer(checkout, directory, dataset_id=dataset_id, sample=sample)
 
 
 @lane_asset(group="corpus", deps=["tokenizer"], settings=["data"], kinds=["numpy"])

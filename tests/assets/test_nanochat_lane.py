@@ -1,0 +1,36 @@
+"""The whole lane on a nanochat checkout that trains, tokenizes and logs by itself."""
+
+import sys
+
+import pytest
+from stand_in_checkout import write_checkout
+
+from laneb.records.corpus import TokenizerInfo
+from laneb.records.inference import Inference
+from laneb_assets.headless import run_lane
+
+
+def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict(lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = write_checkout(lane.folder / "nanochat", lm_head=320 * 32, matrices=12_320)
+    for name, value in {
+        "LANE_B_BACKEND": "nanochat",
+        "LANE_B_NANOCHAT_DIR": str(checkout),
+        "LANE_B_NANOCHAT_PYTHON": sys.executable,
+        "LANE_B_BASELINE_SEEDS": "41",
+        "LANE_B_BASELINE_MIN_SUCCESS": "1",
+        "LANE_B_CALIB_ITERS": "6,18",
+        "LANE_B_CALIB_SEEDS": "41",
+        "LANE_B_RUN_SEEDS": "41",
+        "LANE_B_EVAL_EVERY": "1",
+        "LANE_B_EVAL_EVERY_LATE": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with lane.instance() as instance:
+        outcomes = run_lane(lane.settings, instance, before=lambda step: None, after=lambda outcome: None)
+    assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
+    assert lane.store.read(TokenizerInfo).vocab_size == 300
+    runs = [lane.store.read_run(f"laneb_calib_{steps}_s41", "") for steps in (6, 18)]
+    assert [run.backend for run in runs] == ["nanochat", "nanochat"]
+    assert [run.min_val_bpb for run in runs] == [pytest.approx(3.0 - steps / 10 + 0.041) for steps in (6, 18)]
+    assert lane.store.read(Inference).bracketed
+    assert {row.status for row in lane.store.read_manifest()} == {"ok"}
