@@ -118,9 +118,10 @@ def within_documents(pairs: Pairs, starts: NDArray[np.int64]) -> LagCovariance:
     reach = reach_of(size, starts, lags)
     share, ids = pairs.symbols.counts / size, pairs.symbols.ids
     near_end = np.flatnonzero(reach <= lags.max(initial=0))
+    their_reach = reach[near_end]
     many, products = size - lags, pairs.products.copy()
     for index, lag in enumerate(lags.tolist()):
-        crossing = near_end[(reach[near_end] <= lag) & (near_end < size - lag)]
+        crossing = near_end[(their_reach <= lag) & (near_end < size - lag)]
         many[index] -= crossing.size
         products[index] -= float(share[ids[crossing]] @ share[ids[crossing + lag]])
     return _covariance(pairs, pairs.counts(reach, np.array([0, size])).sum(axis=1), many, products)

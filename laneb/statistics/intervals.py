@@ -56,16 +56,16 @@ class BlockSurprise:
 
     def __init__(self, edges: NDArray[np.int64], lengths: Collection[int]) -> None:
         self.edges = edges
+        self.block = np.repeat(np.arange(edges.size - 1, dtype=np.uint8), np.diff(edges))
         self.wanted = {*lengths, *(length + 1 for length in lengths)}
         self.sums: dict[int, FloatArray] = {}
 
     def see(self, repeated: Repeated) -> None:
         """Take in the n-grams of one length."""
         if repeated.length in self.wanted:
-            blocks = self.edges.size - 1
-            block = np.searchsorted(self.edges, repeated.positions, side="right") - 1
             logs = np.repeat(np.log2(repeated.sizes), repeated.sizes)
-            self.sums[repeated.length] = np.bincount(block, logs, blocks).astype(np.float64)
+            sums = np.bincount(self.block[repeated.positions], logs, self.edges.size - 1)
+            self.sums[repeated.length] = sums.astype(np.float64)
 
     def influence(self, lengths: Collection[int]) -> FloatArray:
         """[B, K] of each block on the entropy at each context length [bits]."""

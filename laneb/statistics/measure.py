@@ -39,7 +39,7 @@ from laneb.statistics.pairs import Pairs
 from laneb.statistics.power_law import Problem, fit_power_law, fit_shifted_power_law, largest_offset
 from laneb.statistics.sample import checked_starts
 from laneb.statistics.symbols import FloatArray, IntArray, Symbols, as_symbols
-from laneb.statistics.window import EntropyWindow, context_grid, entropy_window
+from laneb.statistics.window import EntropyWindow, candidate_lengths, context_grid, entropy_window
 
 BRACKET_TOLERANCE = 0.2
 """Widest bracket, as a share of its upper end, inside which an entropy estimate is taken for a measurement."""
@@ -183,7 +183,7 @@ def _entropy_fields(
     longest = min(knobs.ent_max_ctx, symbols.size - 1)
     lengths = np.arange(knobs.ent_min_ctx, longest + 1, dtype=np.int64)
     held_out = HeldOut(symbols, starts, vocab_size, longest)
-    surprise = BlockSurprise(edges, lengths.tolist())
+    surprise = BlockSurprise(edges, candidate_lengths(knobs, longest))
     measured = entropies(symbols, lengths, held_out, surprise)
     window = entropy_window(measured, knobs)
     estimates = _estimates(measured, held_out, context_grid(knobs.ent_min_ctx, longest, knobs.ent_num_points))

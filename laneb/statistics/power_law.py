@@ -135,7 +135,7 @@ class Problem:
     def fit(self, proposals: tuple[float, ...] = ()) -> ShiftedPowerLawFit:
         """The best fit; offset 0 where none is allowed."""
         exponent = self.best_exponent(proposals)
-        factors, offsets, left = self._solve(np.array([exponent]))
+        factors, offsets, left = self._solve(self._basis(np.array([exponent])))
         with np.errstate(over="ignore"):
             largest_at = float(self.log_x.min() if exponent >= 0 else self.log_x.max())
             amplitude = float(factors[0] * self.scale * np.exp(exponent * largest_at))
@@ -158,7 +158,7 @@ class Problem:
 
     def residuals(self, exponents: FloatArray) -> FloatArray:
         """[E] weighted mean of the squared residuals of the scaled values, the best of each exponent."""
-        return np.asarray(self._solve(exponents)[2] ** 2 @ self.weights)
+        return np.asarray(self._solve(self._basis(exponents))[2] ** 2 @ self.weights)
 
     def _basis(self, exponents: FloatArray) -> FloatArray:
         """[E, K] x^-exponent, scaled so that its largest value is 1."""
@@ -169,13 +169,12 @@ class Problem:
         largest_at: FloatArray = np.where(exponents >= 0, self.log_x.min(), self.log_x.max())
         return self.log_x[None, :] - largest_at[:, None]
 
-    def _solve(self, exponents: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """[E] factors of the scaled basis, [E] offsets, [E, K] residuals.
+    def _solve(self, basis: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """[E] factors of the scaled basis [E, K], [E] offsets, [E, K] residuals.
 
         With the factor solved for, the residual is convex in the offset: clipping gives the constrained optimum.
         """
-        basis = self._basis(exponents)
-        offsets = np.zeros(exponents.size)
+        offsets = np.zeros(basis.shape[0])
         if self.offset_limit is not None:
             means, mean = basis @ self.weights, float(self.weights @ self.y)
             centred = basis - means[:, None]
@@ -188,11 +187,10 @@ class Problem:
 
     def _slope(self, exponent: float) -> float:
         """Half the residual's derivative; what was solved for drops out, as the residual is normal to it."""
-        exponents = np.array([exponent])
-        factors, _, left = self._solve(exponents)
-        return float(
-            (self.weights * left[0]) @ (factors[0] * (self._log_ratios(exponents) * self._basis(exponents))[0])
-        )
+        log_ratios = self._log_ratios(np.array([exponent]))
+        basis = np.exp(-exponent * log_ratios)
+        factors, _, left = self._solve(basis)
+        return float((self.weights * left[0]) @ (factors[0] * (log_ratios * basis)[0]))
 
     def _bottom(self, valley: FloatArray) -> float:
         """The exact minimum between the outer two of three exponents, of which the middle one is lowest."""

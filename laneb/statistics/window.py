@@ -31,6 +31,15 @@ def context_grid(shortest: int, longest: int, points: int) -> tuple[int, ...]:
     return tuple(sorted({round(value) for value in np.geomspace(shortest, longest, points).tolist()}))
 
 
+def candidate_lengths(knobs: StatisticsKnobs, longest: int) -> tuple[int, ...]:
+    """Every length that a window's grid can hold, however often its top is halved."""
+    found: set[int] = set()
+    while longest >= knobs.ent_min_ctx:
+        found.update(context_grid(knobs.ent_min_ctx, longest, knobs.ent_num_points))
+        longest //= 2
+    return tuple(sorted(found))
+
+
 def entropy_window(measured: ConditionalEntropies, knobs: StatisticsKnobs) -> EntropyWindow:
     """Choose the context lengths to fit: the grid's, less those where nearly every context occurs once.
 
