@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,9 @@ from laneb.records.scaling import ScalingParams
 
 CONFIRMATION_FACTOR = 1.05
 """A horizon this much longer reaches the threshold in nine runs of ten and crosses it hardly later."""
+
+LITTLE_TO_WIN = 0.03
+"""A ratio this close below the baselines' own leaves less to win than the confirmation run adds."""
 
 NO_ASYMPTOTE_BOUND = (
     "none: the statistics' h_inf is in bits per token and the loss in bits per byte, so one can not bound the other"
@@ -101,7 +105,7 @@ def infer(
         fixed_alpha_target_param_data_ratio=None if closed.tokens is None else closed.tokens / n_scaling,
         fixed_alpha_solve_status=closed.status,
         promotable=ratio is not None and not any(gate.severity == "blocking" and not gate.passed for gate in gates),
-        warnings=_all_warnings(estimate, fixed),
+        warnings=_all_warnings(estimate, fixed, ratio, baselines),
         gates=gates,
         sensitivity=sensitivity_table(points, estimate, threshold=threshold, n_scaling_params=n_scaling, alpha=given),
         **_exponent_fields(exponent),
@@ -176,8 +180,16 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _all_warnings(estimate: RatioEstimate, fixed: LossCurve) -> tuple[str, ...]:
+def _all_warnings(
+    estimate: RatioEstimate, fixed: LossCurve, ratio: float | None, baselines: Sequence[RunResult]
+) -> tuple[str, ...]:
     found = list(estimate.warnings)
+    own = [run.realised_ratio for run in baselines if run.status == "ok"]
+    if ratio is not None and own and (1 - LITTLE_TO_WIN) * median(own) <= ratio <= median(own):
+        found.append(
+            f"the inferred ratio {ratio:.4g} is within {LITTLE_TO_WIN:.0%} of the baselines' own {median(own):.4g}, so "
+            f"candidates can hardly win more: the threshold's offset decides the ratio. Raise LANE_B_THRESHOLD_OFFSET."
+        )
     if fixed.asymptote < 0:
         found.append(f"at a fixed exponent the asymptote is negative ({fixed.asymptote:.4g} bpb), which no text has")
     return tuple(dict.fromkeys(found))

@@ -68,7 +68,11 @@ def calibration_from(
             f"calibration run {runs[0].run_id} trained on {runs[0].total_batch_size:,} tokens per step, not {batch:,}. "
             f"Rerun it at the batch of the experiment."
         )
-    joined = [run for run in baselines if not unfinished_reason(run) and _signature(run) == _signature(runs[0])]
+    joined = [
+        run
+        for run in baselines
+        if not unfinished_reason(run) and shape_and_schedule(run) == shape_and_schedule(runs[0])
+    ]
     points = _points([*runs, *joined])
     by_horizon: dict[int, list[float]] = defaultdict(list)
     for point in points:
@@ -120,7 +124,8 @@ def _points(runs: Sequence[RunResult]) -> list[CalibrationPoint]:
     return sorted(seen.values(), key=lambda point: (point.tokens, point.seed, point.run_id))
 
 
-def _signature(run: RunResult) -> tuple[object, ...]:
+def shape_and_schedule(run: RunResult) -> tuple[object, ...]:
+    """What runs on one loss curve have in common."""
     return tuple(getattr(run, name) for name in SHAPE_AND_SCHEDULE)
 
 

@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from laneb.inference.calibration import unfinished_reason
+from laneb.inference.calibration import shape_and_schedule, unfinished_reason
 from laneb.inference.exponent import Exponent, ExponentStatistics
 from laneb.inference.lane import EXTRAPOLATION_LIMIT
 from laneb.inference.ratio import RatioEstimate
@@ -288,16 +288,15 @@ class WarmdownPair:
 
 
 def warmdown_pairs(runs: Sequence[RunResult]) -> list[WarmdownPair]:
-    """Each finished run against the next longer run of its seed, batch and shape, at its last step."""
+    """Each finished run against the next longer one of its seed, shape and schedule, at its last step."""
     by_fingerprint = {run.fingerprint: run for run in runs if not unfinished_reason(run)}
     finished = sorted(by_fingerprint.values(), key=lambda run: (run.steps, run.run_id))
     pairs = []
     for run in finished:
+        kind = (run.seed, shape_and_schedule(run))
         longer = [
-            other for other in finished
-            if other.seed == run.seed and other.steps > run.steps
-            and (other.total_batch_size, other.n_scaling_params) == (run.total_batch_size, run.n_scaling_params)
-        ]  # fmt: skip
+            other for other in finished if (other.seed, shape_and_schedule(other)) == kind and other.steps > run.steps
+        ]
         if not longer or run.final_val_bpb is None:
             continue
         curve = longer[0].val_curve

@@ -165,6 +165,8 @@ def _warnings(lane: Lane, threshold: float, alpha: float | None) -> list[str]:
             f"{cells.horizons[0]:,.0f} to {cells.horizons[-1]:,.0f} tokens (limit {EXTRAPOLATION_LIMIT:g}). "
             f"Calibrate at a horizon beyond it."
         )
+    if not lane.bracketed and lane.curve.asymptote < 0:
+        found.append(f"the fitted asymptote is negative ({lane.curve.asymptote:.4g}), which no text has")
     if lane.status == "noise_exceeds_spread":
         found.append(
             f"the noise ({levels.noise_sd:.4g}) is larger than the spread of the levels ({spread:.4g}). "

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+NEGLIGIBLE = 1e-9
+"""Summed loss over delta**2 below which the fit is exact."""
+
 
 def huber(residual: Floats, delta: float) -> tuple[Floats, Floats]:
     """Huber's loss over delta**2 (z**2 / 2 inside 1, |z| - 1/2 beyond, z = residual / delta) and its slope in z."""
@@ -65,6 +68,7 @@ def refine_huber(
         if asymptote <= 0:
             continue
         theta = np.concatenate([[np.log(slope_size), np.log(asymptote), alpha], start[2:] / float(losses.mean())])
+        value = np.inf
         for _ in range(3):
             # L-BFGS stalls on Huber's kinks; starting afresh from where it stood moves it on.
             found = minimize(
@@ -73,11 +77,15 @@ def refine_huber(
                 jac=True,
                 bounds=bounds,
                 method="L-BFGS-B",
-                options={"maxiter": 2000, "maxfun": 10000, "ftol": 1e-15, "gtol": 1e-9},
+                options={"maxiter": 1000, "maxfun": 4000, "ftol": 1e-14, "gtol": 1e-9},
             )
-            theta = np.asarray(found.x)
-        if best is None or found.fun < best[0]:
-            best = (float(found.fun), theta)
+            theta, before, value = np.asarray(found.x), value, float(found.fun)
+            if value < NEGLIGIBLE or not value < before * (1 - 1e-9):
+                break
+        if best is None or value < best[0]:
+            best = (value, theta)
+        if value < NEGLIGIBLE:
+            break
     assert best is not None
     a, e, exponent = (float(value) for value in best[1][:3])
     return exponent, float(np.exp(a + exponent * middle)), float(np.exp(e)), best[1][3:]

@@ -189,3 +189,12 @@ def test_the_content_hash_does_not_depend_on_the_time() -> None:
     record = infer_with()
     later = record.model_copy(update={"timestamp_utc": "2030-01-01T00:00:00Z"})
     assert later.content_hash() == record.content_hash()
+
+
+def test_a_ratio_that_is_nearly_the_baselines_own_says_what_can_be_won() -> None:
+    baselines = [run(1810, seed, run_id=f"b{seed}", fingerprint=f"b{seed}") for seed in (41, 42, 43)]
+    assert any("LANE_B_THRESHOLD_OFFSET" in warning for warning in infer_with(baselines=baselines).warnings)
+
+
+def test_runs_of_another_schedule_are_not_compared_by_the_warmdown_gate() -> None:
+    assert not warmdown_gate([run(750, 41), run(1500, 41, warmdown_ratio=0.2)], None).passed
