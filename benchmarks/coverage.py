@@ -93,8 +93,9 @@ def simulate(scenario: Scenario, lanes: int, resampled: int) -> tuple[float, flo
             widths.append((answer.ratio_interval[1] - answer.ratio_interval[0]) / answer.ratio)
             errors.append(answer.ratio / truth - 1)
         if lane < resampled:
+            cells = cells_from(points)
             low, high = bootstrap_interval(
-                cells_from(points), lambda cells: solve_cells(cells, threshold), 0.95, draws=200, seed=lane
+                cells, lambda drawn: solve_cells(drawn, threshold), 0.95, draws=200, seed=lane, expanded=False
             )
             plain.append(covers((low / BATCH, high / BATCH), truth))
     return (
