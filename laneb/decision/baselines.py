@@ -48,6 +48,8 @@ def baseline_results_of(store: Store, experiment: Experiment) -> BaselineResults
 def keep_baseline_results(store: Store, experiment: Experiment, results: BaselineResults) -> None:
     """Write results.csv for runs trained here; for imported ones, which are never written to, keep their runs."""
     if experiment.baseline.source == "directory":
+        for seed in experiment.baseline.seeds:
+            store.forget_run(baseline_role(seed))
         for run in results.runs:
             store.write_run(baseline_role(run.seed), run)
         return

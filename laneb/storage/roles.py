@@ -25,13 +25,16 @@ def candidate_role(mode: Mode, seed: int) -> str:
 
 
 def baseline_runs(store: Store, experiment: Experiment) -> list[RunResult]:
-    """The result of every baseline seed.
+    """The result of every baseline seed; of imported results, of every seed that has a log.
 
     Raises:
         StorageError: one isn't there (its partition is named), or they were trained on different recipes.
     """
+    imported = experiment.baseline.source == "directory"
     runs = [
-        store.read_run(baseline_role(seed), f"baseline_runs partition {seed}") for seed in experiment.baseline.seeds
+        store.read_run(baseline_role(seed), f"baseline_runs partition {seed}")
+        for seed in experiment.baseline.seeds
+        if not imported or store.has_run(baseline_role(seed))
     ]
     return same_recipe(runs, "baseline_runs")
 

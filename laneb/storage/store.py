@@ -103,6 +103,10 @@ class Store:
         path = self.run_path(name)
         return _parse(RunResult, read_text(path, made_by), path)
 
+    def forget_run(self, name: str) -> None:
+        """Keep no result in the role `name`; its run directory stays."""
+        self.run_path(name).unlink(missing_ok=True)
+
     def has_run(self, name: str) -> bool:
         """Whether the run in the role `name` has a result."""
         return bool(self.run_path(name).exists())

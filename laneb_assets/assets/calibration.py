@@ -8,6 +8,7 @@ from laneb.storage import roles
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
 from laneb_assets.partitions import horizon_and_seed
+from laneb_assets.plots import plotted, training_curves_figure
 from laneb_assets.resources import Stored, Training
 from laneb_assets.training_runs import keep, run_metadata, run_spec
 
@@ -49,4 +50,11 @@ def calibration_points(store: Stored) -> dg.MaterializeResult:
     )
     path = store.write(calibration)
     losses = [point.loss for point in calibration.points]
-    return materialized(calibration, path, points=len(losses), lowest_bpb=min(losses), highest_bpb=max(losses))
+    return materialized(
+        calibration,
+        path,
+        extra={"curves": plotted(store, "calibration_runs", training_curves_figure(runs, None))},
+        points=len(losses),
+        lowest_bpb=min(losses),
+        highest_bpb=max(losses),
+    )

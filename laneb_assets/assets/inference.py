@@ -13,6 +13,7 @@ from laneb.records.statistics import DatasetStats
 from laneb.storage import roles
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
+from laneb_assets.plots import loss_curve_figure, plotted
 from laneb_assets.resources import Stored
 
 
@@ -43,7 +44,13 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
             context.log.warning(sentence)
     path = store.write(inference)
     return materialized(
-        inference, path, extra={"sensitivity": sensitivity_table(inference)}, **inference_numbers(inference)
+        inference,
+        path,
+        extra={
+            "loss_curve": plotted(store, "loss_curve", loss_curve_figure(inference, calibration)),
+            "sensitivity": sensitivity_table(inference),
+        },
+        **inference_numbers(inference),
     )
 
 
