@@ -68,9 +68,7 @@ def infer(
     exponent = choose_exponent(stats, inference, calibration, baselines, required_seeds)
     points = finals_of(calibration)
     n_scaling = scaling.n_scaling_params
-    given = (
-        None if exponent.source == "calibration" or exponent.alpha is None or exponent.alpha <= 0 else exponent.alpha
-    )
+    given = None if exponent.free or exponent.alpha is None or exponent.alpha <= 0 else exponent.alpha
     estimate = infer_ratio(points, threshold=threshold, n_scaling_params=n_scaling, alpha=given)
     alpha = exponent.alpha if exponent.alpha is not None else estimate.alpha
     fixed = fit_loss_curve(calibration.calib_tokens, calibration.calib_metrics, alpha=alpha)
@@ -190,6 +188,6 @@ def _all_warnings(
             f"the inferred ratio {ratio:.4g} is within {LITTLE_TO_WIN:.0%} of the baselines' own {median(own):.4g}, so "
             f"candidates can hardly win more: the threshold's offset decides the ratio. Raise LANE_B_THRESHOLD_OFFSET."
         )
-    if fixed.asymptote < 0:
+    if fixed.asymptote < -0.01 * estimate.levels[0][1]:
         found.append(f"at a fixed exponent the asymptote is negative ({fixed.asymptote:.4g} bpb), which no text has")
     return tuple(dict.fromkeys(found))

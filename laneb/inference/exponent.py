@@ -10,8 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from laneb.inference.calibration import finals_of
-from laneb.inference.lane import ASSUMED_ALPHA
+from laneb.inference.lane import ASSUMED_ALPHA, fit_cells
+from laneb.inference.levels import cells_from
 from laneb.inference.loss_curve import LossCurveError, fit_loss_curve
+from laneb.inference.points import checked_points
 from laneb.knobs import InferenceKnobs
 from laneb.records.calibration import Calibration
 from laneb.records.inference import AlphaSource
@@ -55,6 +57,8 @@ class Exponent:
     """A fit that the mapping uses has a weak R^2."""
     usable: bool
     """It may set the horizon: the statistics' exponent if plausible and of good quality, any other one if found."""
+    free: bool = False
+    """It is the finals' own least-squares exponent, so the finals may as well be fitted without it."""
     baseline_alpha: float | None = None
     baseline_median_r2: float | None = None
     baseline_seeds: int = 0
@@ -118,10 +122,10 @@ def choose_exponent(
     if knobs.alpha_fallback_mode == "none":
         return unusable
     if knobs.alpha_fallback_mode == "calibration":
-        alpha, note = _from_finals(calibration)
+        fitted = _from_finals(calibration)
         return Exponent(
-            alpha, "calibration", mapping, is_plausible(alpha, knobs), raw, raw_plausible, low_quality,
-            usable=True, reason=f"{complaint}; {note}",
+            fitted.alpha, "calibration", mapping, is_plausible(fitted.alpha, knobs), raw, raw_plausible, low_quality,
+            usable=True, free=fitted.free, reason=f"{complaint}; {fitted.note}",
         )  # fmt: skip
     found = search_on_baselines(baselines, knobs, required_seeds)
     if found.alpha is None or found.median_r2 is None or found.median_r2 < knobs.baseline_alpha_min_r2:
@@ -168,13 +172,28 @@ def _complaint(
     return " and ".join(parts)
 
 
-def _from_finals(calibration: Calibration) -> tuple[float, str]:
-    points = finals_of(calibration)
-    try:
-        curve = fit_loss_curve(points["tokens"], points["loss"], seeds=points["seed"].tolist())
-    except LossCurveError as error:
-        return ASSUMED_ALPHA, f"the finished runs can't tell it ({error}), so {ASSUMED_ALPHA:g} is assumed"
-    return curve.alpha, f"fitted to the finals of {len(points)} finished runs (R^2 {curve.r2:.4f})"
+@dataclass(frozen=True)
+class _Fitted:
+    alpha: float
+    free: bool
+    note: str
+
+
+def _from_finals(calibration: Calibration) -> _Fitted:
+    """The exponent of the loss curve over the finals; where that has a negative asymptote, with L_inf held at 0."""
+    cells = cells_from(checked_points(finals_of(calibration)))
+    if len(cells.horizons) < 3:
+        note = f"{len(cells.horizons)} horizons can't tell it, so {ASSUMED_ALPHA:g} is assumed"
+        return _Fitted(ASSUMED_ALPHA, False, note)
+    curve = fit_cells(cells, None)
+    runs = f"fitted to the finals of {len(cells.losses)} finished runs"
+    if curve.asymptote >= 0:
+        return _Fitted(curve.alpha, True, f"{runs} (R^2 {curve.r2:.4f})")
+    held = fit_cells(cells, None, asymptote_bounds=(0.0, math.inf))
+    note = (
+        f"{runs} (R^2 {held.r2:.4f}) with L_inf held at 0, since no text has the {curve.asymptote:.3g} that fits best"
+    )
+    return _Fitted(held.alpha, False, note)
 
 
 @dataclass(frozen=True)

@@ -159,17 +159,24 @@ def _feasible(solution: Solution, knobs: InferenceKnobs) -> Gate:
 
 def _fit_quality(estimate: RatioEstimate, fixed_alpha_r2: float, finals: bool) -> Gate:
     r2 = estimate.curve.r2 if finals else fixed_alpha_r2
-    good = bool(np.isfinite(r2)) and r2 >= MIN_CURVE_R2
     rests_on_curve = not finals or not estimate.bracketed
+    told = not (finals and estimate.curve.alpha_at_bound)
+    good = bool(np.isfinite(r2)) and r2 >= MIN_CURVE_R2 and told
     message = f"the loss curve fits the finals with R^2 {r2:.4f} (limit {MIN_CURVE_R2:g})"
+    if not told:
+        message += f", but its exponent {estimate.alpha:.3g} is the end of the range it was looked for in"
     if not good:
         message += (
             ". Calibrate at more horizons or seeds." if rests_on_curve else "; the answer is interpolated all the same."
         )
     return Gate(
-        name="fit_quality", passed=good, severity="blocking" if rests_on_curve else "warning", value=float(r2),
+        name="fit_quality", passed=good, severity="blocking" if rests_on_curve else "warning", value=_known(r2),
         limit=MIN_CURVE_R2, message=message,
     )  # fmt: skip
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _noise(estimate: RatioEstimate) -> Gate:
@@ -258,9 +265,10 @@ def warmdown_gate(runs: Sequence[RunResult], tokens: float | None) -> Gate:
     at = [pair for pair in pairs if pair.tokens == nearest]
     gain, limit = median(pair.gain for pair in at), MIN_WARMDOWN_GAIN * median(pair.final for pair in at)
     shown = ", ".join(f"seed {pair.seed}: {pair.final:.4f} against {pair.longer_loss:.4f}" for pair in at)
+    side = "below" if gain >= 0 else "above"
     message = (
-        f"runs finished at {nearest:,.0f} tokens end {gain:+.4f} bpb below a longer run at the same step ({shown}; "
-        f"{limit:.4f} needed)"
+        f"runs finished at {nearest:,.0f} tokens end {abs(gain):.4f} bpb {side} a longer run at the same step "
+        f"({shown}; {limit:.4f} below is needed)"
     )
     if gain < limit:
         message += (

@@ -13,7 +13,7 @@ from laneb.inference.loss_curve import LinearProblem
 Floats = NDArray[np.float64]
 
 BOOTSTRAP_SEEDS = 8
-"""From so many seeds on they are resampled; with 3 the plain percentiles cover 70 % where 95 are meant (benchmarks/coverage.py)."""
+"""From so many seeds on they are resampled; with 3 the plain percentiles cover 70 % where 95 are meant."""
 REACH = 4.0
 """The interval is looked for up to this factor beyond the calibrated horizons; open where it goes on."""
 

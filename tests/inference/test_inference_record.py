@@ -97,6 +97,28 @@ def test_statistics_that_are_implausible_weak_or_missing_fall_back_on_the_finals
     assert record.promotable
 
 
+def test_finals_that_would_have_a_negative_asymptote_give_the_exponent_with_none() -> None:
+    """Runs so short that loss falls along a logarithm: the best curve would end at minus infinity."""
+    runs = [run(steps, seed, final=5.5 - 0.9 * k) for k, steps in enumerate((750, 1500, 3000)) for seed in (41, 42)]
+    record = infer_with(statistics(weak=True), runs=runs, threshold=4.2)
+    assert 0.1 < record.inferred_data_scaling_exponent < 1
+    assert abs(record.calib_L_inf) < 0.1
+    assert "L_inf held at 0" in record.alpha_fallback_reason
+    assert record.promotable
+
+
+def test_the_same_seed_and_horizon_twice_does_not_keep_the_finals_from_giving_the_exponent() -> None:
+    again = [run(1500, seed, run_id=f"b{seed}", fingerprint=f"b{seed}") for seed in (41, 42)]
+    record = infer_with(statistics(weak=True), runs=[*RUNS, *again])
+    assert record.inferred_data_scaling_exponent == pytest.approx(0.4, rel=1e-4)
+
+
+def test_two_horizons_leave_the_exponent_assumed() -> None:
+    record = infer_with(statistics(weak=True), runs=[run(steps, 41) for steps in (1500, 2250)])
+    assert record.inferred_data_scaling_exponent == 0.5
+    assert "assumed" in record.alpha_fallback_reason
+
+
 def test_mode_none_is_not_promotable_on_weak_statistics() -> None:
     record = infer_with(statistics(weak=True), alpha_fallback_mode="none")
     assert not record.promotable
