@@ -80,23 +80,30 @@ def _count_buckets(
             for q in range(top, stop):
                 lag = lags[q]
                 row = (q - top) * many
+                earlier = 0
                 for k in range(many):
                     if direct:
                         position = positions[low + k]
-                        seen[ids[position + lag] if lag < reach[position] else outside] += 1
+                        follower = np.int64(ids[position + lag]) if lag < reach[position] else outside
                     else:
-                        seen[buffer[row + k]] += 1
-                seen[outside] = 0
-                k = 0
-                for segment in range(segments):
-                    total = 0
-                    for k in range(0 if segment == 0 else segment_end[segment - 1], segment_end[segment]):
-                        if direct:
-                            position = positions[low + k]
-                            total += seen[ids[position + lag] if lag < reach[position] else outside]
-                        else:
-                            total += seen[buffer[row + k]]
-                    out[q, segment_block[segment]] += total
+                        follower = np.int64(buffer[row + k])
+                    earlier += seen[follower]
+                    seen[follower] += 1
+                missing = np.int64(seen[outside])
+                if segments == 1:
+                    # Of a pair that occurs n times, n (n - 1) / 2 were earlier ones.
+                    out[q, segment_block[0]] += 2 * earlier + many - missing * missing
+                else:
+                    seen[outside] = 0
+                    for segment in range(segments):
+                        total = 0
+                        for k in range(0 if segment == 0 else segment_end[segment - 1], segment_end[segment]):
+                            if direct:
+                                position = positions[low + k]
+                                total += seen[ids[position + lag] if lag < reach[position] else outside]
+                            else:
+                                total += seen[buffer[row + k]]
+                        out[q, segment_block[segment]] += total
                 if direct or many * 4 > seen.size:
                     seen[:] = 0
                 else:

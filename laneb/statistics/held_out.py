@@ -59,7 +59,7 @@ class HeldOut:
         if self.finished:
             return
         positions, starts, sizes, n = repeated.positions, repeated.starts, repeated.sizes, repeated.length
-        counts = np.add.reduceat((self.reach[positions] >= n).astype(np.int32), starts)
+        counts = np.add.reduceat((self.reach.take(positions, mode="clip") >= n).astype(np.int32), starts)
         begins_parent = np.zeros(positions.size, dtype=np.bool_)
         begins_parent[self.parents] = True
         parent = np.cumsum(begins_parent[starts]) - 1
@@ -69,9 +69,10 @@ class HeldOut:
 
         target = positions + (n - 1)
         inside = np.flatnonzero(target < self.held.size)
-        asked = inside[self.held[target[inside]]]
-        ngram = np.repeat(np.arange(starts.size), sizes)[asked]
-        asked, ngram = asked[context_counts[parent[ngram]] > 0], ngram[context_counts[parent[ngram]] > 0]
+        asked = inside.take(np.flatnonzero(self.held.take(target.take(inside), mode="clip")))
+        ngram = np.repeat(np.arange(starts.size), sizes).take(asked)
+        seen = np.flatnonzero(context_counts[parent[ngram]] > 0)
+        asked, ngram = asked[seen], ngram[seen]
         context, place = parent[ngram], target[asked]
         kept = np.maximum(counts[ngram] - discount, 0.0) + discount * kinds[context] * self.probability[place]
         self.probability[place] = kept / context_counts[context]

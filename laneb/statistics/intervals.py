@@ -64,7 +64,7 @@ class BlockSurprise:
         """Take in the n-grams of one length."""
         if repeated.length in self.wanted:
             logs = np.repeat(np.log2(repeated.sizes), repeated.sizes)
-            sums = np.bincount(self.block[repeated.positions], logs, self.edges.size - 1)
+            sums = np.bincount(self.block.take(repeated.positions, mode="clip"), logs, self.edges.size - 1)
             self.sums[repeated.length] = sums.astype(np.float64)
 
     def influence(self, lengths: Collection[int]) -> FloatArray:

@@ -78,7 +78,7 @@ def as_symbols(tokens: ArrayLike) -> Symbols:
 def _by_table(array: IntArray, highest: int) -> Symbols:
     counts = np.zeros(highest + 1, dtype=np.int64)
     for part in chunks(array.size):
-        found = np.bincount(array[part])
+        found = np.bincount(array[part].astype(np.intp))
         counts[: found.size] += found
     order = np.argsort(-counts, kind="stable")
     order = order[: np.count_nonzero(counts)]
@@ -86,7 +86,7 @@ def _by_table(array: IntArray, highest: int) -> Symbols:
     rank[order] = np.arange(order.size, dtype=rank.dtype)
     ids = np.empty(array.size, dtype=rank.dtype)
     for part in chunks(array.size):
-        ids[part] = rank[array[part]]
+        ids[part] = rank.take(array[part].astype(np.intp))
     return Symbols(ids, counts[order])
 
 
