@@ -20,6 +20,7 @@ from laneb.settings import Settings, SettingsError
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import EXPERIMENT, in_order, key_of
 from laneb_assets.partitions import partitions_of
+from laneb_assets.resources import STOPPED
 from laneb_assets.staleness import Staleness
 
 PROCESS_TAG = "laneb/process"
@@ -83,6 +84,7 @@ def run_lane(
 
     Raises:
         SettingsError: another `laneb run` works in the same work directory.
+        KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
     """
     defs = definitions_of(settings)
     outcomes: list[Outcome] = []
@@ -123,6 +125,8 @@ def materialize_step(settings: Settings, defs: dg.Definitions, instance: dg.Dags
     seconds = time.monotonic() - started
     if not result.success:
         message, kind = _error_of(result)
+        if message.startswith(STOPPED) or kind == dg.DagsterExecutionInterruptedError.__name__:
+            raise KeyboardInterrupt
         return Outcome(step, "failed", seconds, error=message, bad_input=kind in BAD_INPUT)
     return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
 

@@ -1,19 +1,25 @@
 """What assets are handed: the experiment's store, its warehouse, and the trainer."""
 
-import sys
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.errors import DagsterPipesExecutionError  # not exported, unlike every other error
 
 from laneb.places import Locations
+from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
-from laneb.training.run_directory import prepare, read_result
+from laneb.training.launch import training_command
+from laneb.training.run_directory import LOG, SPEC, prepare, read_result
 from laneb.training.spec import RunSpec
 
 Stored = dg.ResourceParam[Store]
 Duck = dg.ResourceParam[Warehouse]
+
+STOPPED = "stopped while training"
+"""How the failure of a run begins that was told to stop, by Ctrl-C or from the UI."""
+_STOPPED_CODES = (130, 143)
 
 
 @dataclass(frozen=True)
@@ -38,20 +44,25 @@ class Trainer:
             context.log.info(f"{spec.run_id} was trained before ({spec.fingerprint}); nothing to train.")
         else:
             context.log.info(f"{spec.run_id}: {spec.steps} steps, {state}; log at {run_dir / 'train.log'}")
-            self._run(context, [sys.executable, "-m", "laneb.training", str(run_dir / "spec.json")], spec)
+            launcher = Store(self.locations).read(Experiment).training
+            self._run(context, training_command(run_dir / SPEC, launcher), spec)
         result = read_result(run_dir, spec)
         if result is None:
             raise dg.Failure(f"{spec.run_id} ended without a result; see {run_dir / 'train.log'}.", allow_retries=False)
         return result
 
     def _run(self, context: dg.AssetExecutionContext, command: list[str], spec: RunSpec) -> None:
+        log = self.locations.runs_dir / spec.run_id / LOG
         try:
             self.client.run(context=context, command=command, extras={"run_id": spec.run_id})
-        except dg.DagsterPipesExecutionError as error:
-            run_dir = self.locations.runs_dir / spec.run_id
+        except DagsterPipesExecutionError as error:
+            if any(str(error).endswith(f"code {code}") for code in _STOPPED_CODES):
+                raise dg.Failure(
+                    f"{STOPPED}: {spec.run_id} (seed {spec.seed}) has a checkpoint", allow_retries=False
+                ) from None
             raise dg.Failure(
-                f"{spec.run_id} (seed {spec.seed}): {error}. Its log: {run_dir / 'train.log'}. "
-                "Materialize the partition again to go on from its last checkpoint.",
+                f"{spec.run_id} (seed {spec.seed}): {error}. Its log: {log}. Materialize the partition "
+                "again to go on from its last checkpoint.",
                 allow_retries=False,
             ) from error
 

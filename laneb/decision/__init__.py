@@ -9,7 +9,6 @@ _HOMES = {
     "threshold_from": "threshold",
     "ThresholdError": "threshold",
     "plan_candidates": "candidates",
-    "horizon_steps": "candidates",
     "Candidate": "candidates",
     "summarize": "verdict",
     "judge": "verdict",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from laneb.records.candidates import Mode
@@ -33,20 +32,3 @@ def plan_candidates(inference: Inference, *, seed: int, default_ratio: float) ->
 
 def _candidate(mode: Mode, seed: int, ratio: float) -> Candidate:
     return Candidate(f"laneb_{mode}_s{seed}", seed, mode, ratio)
-
-
-def horizon_steps(ratio: float, n_scaling_params: int, total_batch_size: int) -> int:
-    """Steps that a requested ratio trains for: int(ratio * n_scaling_params) // total_batch_size.
-
-    Raises:
-        ValueError: the ratio is not a positive number, or too small for one step.
-    """
-    if not math.isfinite(ratio) or ratio <= 0:
-        raise ValueError(f"ratio {ratio} is not a positive number of tokens per scaling parameter")
-    steps = int(ratio * n_scaling_params) // total_batch_size
-    if steps < 1:
-        raise ValueError(
-            f"ratio {ratio:.6g} of {n_scaling_params:,} scaling params is {int(ratio * n_scaling_params):,} tokens, "
-            f"less than one step of {total_batch_size:,}. Lower LANE_B_TOTAL_BATCH_SIZE or raise the ratio."
-        )
-    return steps

@@ -45,9 +45,12 @@ def _count_buckets(
 ) -> None:
     """Add to out[q, block], over the block's positions in the buckets first..last, how often their pair occurs.
 
-    `seen` is zero before and after. A pair that leads too far counts as symbol S, one past the vocabulary, and as 0.
+    Counts in `seen` begin at `base`, which rises past them each time, so that the table is not
+    cleared. A pair that leads too far counts as symbol S, one past the vocabulary, and as 0.
     """
     outside = seen.size - 1
+    limit_of_seen = np.iinfo(seen.dtype).max
+    base = np.int64(0)
     segment_end = np.empty(edges.size, dtype=np.int64)
     segment_block = np.empty(edges.size, dtype=np.int64)
     for token in range(first, last):
@@ -80,6 +83,9 @@ def _count_buckets(
             for q in range(top, stop):
                 lag = lags[q]
                 row = (q - top) * many
+                if base > limit_of_seen - many:
+                    seen[:] = 0
+                    base = 0
                 earlier = 0
                 for k in range(many):
                     if direct:
@@ -87,28 +93,25 @@ def _count_buckets(
                         follower = np.int64(ids[position + lag]) if lag < reach[position] else outside
                     else:
                         follower = np.int64(buffer[row + k])
-                    earlier += seen[follower]
-                    seen[follower] += 1
-                missing = np.int64(seen[outside])
+                    count = max(seen[follower] - base, 0)
+                    earlier += count
+                    seen[follower] = base + count + 1
+                missing = max(seen[outside] - base, 0)
                 if segments == 1:
                     # Of a pair that occurs n times, n (n - 1) / 2 were earlier ones.
                     out[q, segment_block[0]] += 2 * earlier + many - missing * missing
                 else:
-                    seen[outside] = 0
+                    seen[outside] = base
                     for segment in range(segments):
                         total = 0
                         for k in range(0 if segment == 0 else segment_end[segment - 1], segment_end[segment]):
                             if direct:
                                 position = positions[low + k]
-                                total += seen[ids[position + lag] if lag < reach[position] else outside]
+                                total += seen[ids[position + lag] if lag < reach[position] else outside] - base
                             else:
-                                total += seen[buffer[row + k]]
+                                total += seen[buffer[row + k]] - base
                         out[q, segment_block[segment]] += total
-                if direct or many * 4 > seen.size:
-                    seen[:] = 0
-                else:
-                    for k in range(many):
-                        seen[buffer[row + k]] = 0
+                base += many
 
 
 @_compile

@@ -79,8 +79,11 @@ class TrainingRows:
         return first // self.per_epoch
 
 
-def validation_rows(tokens: NDArray[np.unsignedinteger], length: int, eval_tokens: int) -> int:
-    """Rows of the validation stream, from its start, that hold about `eval_tokens` targets: one at least.
+def validation_rows(tokens: NDArray[np.unsignedinteger], length: int, eval_tokens: int) -> NDArray[np.int64]:
+    """First tokens of the rows that a run is evaluated on: about `eval_tokens` targets, one row at least.
+
+    Spread evenly over the whole stream: its first rows would be one or two documents, and their luck. A row's last
+    target is the next row's first input, so that no token is predicted twice.
 
     Raises:
         ValueError: the stream is shorter than one row.
@@ -91,16 +94,20 @@ def validation_rows(tokens: NDArray[np.unsignedinteger], length: int, eval_token
             f"the validation shards hold {len(tokens):,} tokens, fewer than a row of {length} needs: "
             "add text (LANE_B_CORPUS), raise LANE_B_VALIDATION_SHARE or lower LANE_B_MAX_SEQ_LEN"
         )
-    return min(max(1, eval_tokens // length), available)
+    rows = min(max(1, eval_tokens // length), available)
+    return np.arange(rows, dtype=np.int64) * available // rows * length
 
 
 def validation_batches(
-    tokens: NDArray[np.unsignedinteger], length: int, rows: int, batch_rows: int, *, rank: int = 0, world: int = 1
+    tokens: NDArray[np.unsignedinteger],
+    length: int,
+    starts: NDArray[np.int64],
+    batch_rows: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[NDArray[np.int64]]:
-    """Consecutive rows, int64 [<= batch_rows, T + 1], every `world`-th batch from the `rank`-th on.
-
-    A row's last target is the next row's first input, so that every token is predicted once.
-    """
-    for first in range(rank * batch_rows, rows, world * batch_rows):
-        starts = np.arange(first, min(first + batch_rows, rows))[:, np.newaxis] * length
-        yield tokens[starts + np.arange(length + 1)].astype(np.int64)
+    """Rows that begin at `starts`, int64 [<= batch_rows, T + 1], every `world`-th batch from the `rank`-th on."""
+    for first in range(rank * batch_rows, len(starts), world * batch_rows):
+        rows = starts[first : first + batch_rows, np.newaxis]
+        yield tokens[rows + np.arange(length + 1)].astype(np.int64)

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from laneb.corpus.documents import open_corpus
 from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.storage.overrides import write_overrides
+from laneb.training.launch import training_command
 from laneb_assets.terminal import Terminal, describe
 
 
@@ -64,6 +66,7 @@ def _check_input(settings: Settings) -> None:
     data = settings.data
     open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
     planned_runs(settings)
+    training_command(Path("spec.json"), settings.training)
 
 
 def _settings(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> Settings:

@@ -1,11 +1,14 @@
 """The console script as people meet it: exit codes, one or two lines of error, and output that scripts can read."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from server import wait_until
 
 from laneb.storage.schema_table import SCHEMA_COLUMNS
 
@@ -139,3 +142,29 @@ def test_help_imports_nothing_heavy() -> None:
         "sys.exit(str(heavy) if heavy else 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_ctrl_c_while_training_leaves_a_checkpoint_that_the_next_run_goes_on_from(lane) -> None:
+    variables = {
+        "LANE_B_BASELINE_NUM_ITERATIONS": "1500",
+        "LANE_B_CHECKPOINT_EVERY": "5000",
+        "LANE_B_EVAL_EVERY": "500",
+    }
+    command = [sys.executable, "-m", "laneb_assets.cli", "run"]
+    run_dir = lane.settings.locations.runs_dir / "d1_i1500_s41"
+    process = subprocess.Popen(
+        command, env=lane.environment() | variables, cwd=lane.folder, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    events = run_dir / "events.jsonl"
+    wait_until(lambda: events.exists() and '"event": "step"' in events.read_text(), "the baseline trains", 120)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "goes on from its last checkpoint" in out
+    assert "Traceback" not in err
+    assert list((run_dir / "checkpoint").glob("step_*.pt"))
+    again = laneb(lane, "run", **variables, LANE_B_CALIB_ITERS="6,12", LANE_B_CALIB_SEEDS="41", LANE_B_RUN_SEEDS="41")
+    assert "Resuming optimization from step" in (run_dir / "train.log").read_text(), again.stderr
+    assert json.loads((run_dir / "result.json").read_text())["status"] == "ok"

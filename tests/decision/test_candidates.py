@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from laneb.decision import horizon_steps, plan_candidates
+from laneb.decision import plan_candidates
+from laneb.model.scaling import steps_for_ratio
 
 
 def inference(**changes: object) -> SimpleNamespace:
@@ -29,11 +30,11 @@ def test_any_other_trains_one_fallback_at_the_default_ratio(changes: dict) -> No
 
 
 def test_a_ratio_becomes_whole_steps_rounded_down() -> None:
-    assert horizon_steps(10.5, 110_101_632, 524_288) == 2205
-    assert horizon_steps(1.0, 1000, 999) == 1
+    assert steps_for_ratio(10.5, 110_101_632, 524_288) == 2205
+    assert steps_for_ratio(1.0, 1000, 999) == 1
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, float("nan"), float("inf"), 0.5])
 def test_a_ratio_of_no_steps_is_refused(ratio: float) -> None:
     with pytest.raises(ValueError, match="ratio"):
-        horizon_steps(ratio, 1000, 999)
+        steps_for_ratio(ratio, 1000, 999)
