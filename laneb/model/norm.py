@@ -23,7 +23,8 @@ def unit_rms(x: Tensor) -> Tensor:
 class _UnitRms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
         inverse = (length * x.size(-1) ** -0.5).clamp_min_(SMALLEST).reciprocal_().to(x.dtype)
         y: Tensor = x * inverse
         ctx.save_for_backward(y, inverse)

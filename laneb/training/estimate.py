@@ -1,0 +1,73 @@
+"""About how long a run takes and how much memory it holds, before it is trained."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from laneb.model.scaling import count_parameters, flops_per_token
+from laneb.training.spec import RunSpec
+
+FLOPS_PER_CORE = {"float32": 40e9, "bfloat16": 80e9}
+"""What training reaches on a server CPU's core with AVX-512, of small models; half as much elsewhere."""
+
+FLOPS_PER_ACCELERATOR = {"cuda": 350e12, "mps": 2e12}
+"""Of one H100 at 35 % of its peak, and of an Apple laptop."""
+
+CORES_EXPONENT = 0.8
+COMPILED_GAIN = 1.3
+SECONDS_PER_LAYER = 0.0015
+"""Time that a layer's forward and backward pass takes on a CPU, eagerly, however few its tokens."""
+
+START_SECONDS = {"cpu": 3.0, "cuda": 12.0, "mps": 6.0}
+COMPILE_SECONDS = 40.0
+PROCESS_BYTES = {"cpu": 330 * 2**20, "cuda": 600 * 2**20, "mps": 400 * 2**20}
+ACTIVATIONS_PER_LAYER = 34
+"""Tensors of positions x width that a layer keeps for its backward pass, attention and MLP together."""
+
+
+class Cost(NamedTuple):
+    """An estimate, right to about a factor of two."""
+
+    seconds: float
+    memory_bytes: int
+
+
+def estimate(spec: RunSpec) -> Cost:
+    """Seconds on this kind of device, one process, and bytes at the peak, of a whole run.
+
+    Time: the operations of training and evaluation over an assumed rate, and a start-up. Memory: weights, gradients,
+    optimizer state, one forward pass's activations and a chunk of logits.
+    """
+    return Cost(_seconds(spec), _memory_bytes(spec))
+
+
+def _seconds(spec: RunSpec) -> float:
+    flops = flops_per_token(spec.shape)
+    rate, overhead = _rate(spec), 0.0
+    if spec.device == "cpu" and not spec.compile:
+        overhead = SECONDS_PER_LAYER * spec.depth * spec.accumulation_steps
+    step = flops * spec.total_batch_size / rate + overhead
+    evaluations = len(spec.evaluation_steps) * spec.eval_tokens * flops / 3 / rate
+    start = START_SECONDS[spec.device] + (COMPILE_SECONDS if spec.compile else 0.0)
+    return start + spec.steps * step + evaluations
+
+
+def _rate(spec: RunSpec) -> float:
+    if spec.device != "cpu":
+        return FLOPS_PER_ACCELERATOR[spec.device]
+    rate: float = FLOPS_PER_CORE[spec.dtype] * spec.threads**CORES_EXPONENT
+    return rate * COMPILED_GAIN if spec.compile else rate
+
+
+def _memory_bytes(spec: RunSpec) -> int:
+    counts, shape = count_parameters(spec.shape).param_counts, spec.shape
+    adam = counts.total - counts.transformer_matrices
+    state = 4 * (4 * adam + 3 * counts.transformer_matrices)
+    element = 2 if spec.dtype == "bfloat16" else 4
+    tokens = spec.device_batch_size * spec.max_seq_len
+    activations = tokens * shape.model_dim * (ACTIVATIONS_PER_LAYER * spec.depth + 8) * element
+    scores = spec.device_batch_size * shape.n_head * spec.max_seq_len**2 * element * 2 * spec.depth
+    copies = counts.total * 2 if element == 2 else 0
+    logits = 3 * min(4 * tokens * spec.vocab_size, 2**30 if spec.device == "cuda" else 2**22)
+    attention = scores if spec.device == "cpu" and spec.max_seq_len <= 512 else 0
+    return PROCESS_BYTES[spec.device] + state + activations + attention + copies + logits
