@@ -30,6 +30,63 @@ def _compile(function: Function) -> Function:
 
 
 @_compile
+def _find_segments(positions: Any, edges: Any, ends: Any, blocks: Any) -> int:
+    """Split a bucket's positions, which rise, by block: where each segment ends, and its block. Returns how many."""
+    segments, block = 0, 0
+    for k in range(positions.size):
+        if positions[k] >= edges[block + 1]:
+            if k > 0:
+                ends[segments], blocks[segments] = k, block
+                segments += 1
+            while positions[k] >= edges[block + 1]:
+                block += 1
+    ends[segments], blocks[segments] = positions.size, block
+    return segments + 1
+
+
+@_compile
+def _gather(ids: Any, positions: Any, lags: Any, reach: Any, outside: int, buffer: Any) -> None:
+    """Put the tokens that follow each position, at each lag, into rows of the buffer."""
+    many = positions.size
+    for k in range(many):
+        position = positions[k]
+        limit = reach[position]
+        for q in range(lags.size):
+            lag = lags[q]
+            buffer[q * many + k] = ids[position + lag] if lag < limit else outside
+
+
+@_compile
+def _count_row(followers: Any, ends: Any, blocks: Any, segments: int, seen: Any, out: Any) -> None:
+    """Add to out[block], over the block's followers in a row, how often each occurs in it. `seen` is zero around it."""
+    outside = seen.size - 1
+    many = followers.size
+    earlier = 0
+    for k in range(many):
+        follower = followers[k]
+        earlier += seen[follower]
+        seen[follower] += 1
+    missing = np.int64(seen[outside])
+    if segments == 1:
+        # Of a token that occurs n times, n (n - 1) / 2 were earlier ones.
+        out[blocks[0]] += 2 * earlier + many - missing * missing
+    else:
+        seen[outside] = 0
+        first = 0
+        for segment in range(segments):
+            total = 0
+            for k in range(first, ends[segment]):
+                total += seen[followers[k]]
+            out[blocks[segment]] += total
+            first = ends[segment]
+    if many * 4 > seen.size:
+        seen[:] = 0
+    else:
+        for k in range(many):
+            seen[followers[k]] = 0
+
+
+@_compile
 def _count_buckets(
     ids: Any,
     positions: Any,
@@ -45,73 +102,20 @@ def _count_buckets(
 ) -> None:
     """Add to out[q, block], over the block's positions in the buckets first..last, how often their pair occurs.
 
-    Counts in `seen` begin at `base`, which rises past them each time, so that the table is not
-    cleared. A pair that leads too far counts as symbol S, one past the vocabulary, and as 0.
+    A pair that leads too far counts as symbol S, one past the vocabulary, and as 0.
     """
-    outside = seen.size - 1
-    limit_of_seen = np.iinfo(seen.dtype).max
-    base = np.int64(0)
-    segment_end = np.empty(edges.size, dtype=np.int64)
-    segment_block = np.empty(edges.size, dtype=np.int64)
+    ends = np.empty(edges.size, dtype=np.int64)
+    blocks = np.empty(edges.size, dtype=np.int64)
     for token in range(first, last):
-        low = bounds[token]
-        many = bounds[token + 1] - low
-        segments = 0
-        block = 0
-        for k in range(many):
-            if positions[low + k] >= edges[block + 1]:
-                if k > 0:
-                    segment_end[segments] = k
-                    segment_block[segments] = block
-                    segments += 1
-                while positions[low + k] >= edges[block + 1]:
-                    block += 1
-        segment_end[segments] = many
-        segment_block[segments] = block
-        segments += 1
-        rows = min(max(buffer.size // many, 1), lags.size)
-        direct = many > buffer.size
+        bucket = positions[bounds[token] : bounds[token + 1]]
+        many = bucket.size
+        segments = _find_segments(bucket, edges, ends, blocks)
+        rows = buffer.size // many
         for top in range(0, lags.size, rows):
-            stop = min(top + rows, lags.size)
-            if not direct:
-                for k in range(many):
-                    position = positions[low + k]
-                    limit = reach[position]
-                    for q in range(top, stop):
-                        lag = lags[q]
-                        buffer[(q - top) * many + k] = ids[position + lag] if lag < limit else outside
-            for q in range(top, stop):
-                lag = lags[q]
-                row = (q - top) * many
-                if base > limit_of_seen - many:
-                    seen[:] = 0
-                    base = 0
-                earlier = 0
-                for k in range(many):
-                    if direct:
-                        position = positions[low + k]
-                        follower = np.int64(ids[position + lag]) if lag < reach[position] else outside
-                    else:
-                        follower = np.int64(buffer[row + k])
-                    count = max(seen[follower] - base, 0)
-                    earlier += count
-                    seen[follower] = base + count + 1
-                missing = max(seen[outside] - base, 0)
-                if segments == 1:
-                    # Of a pair that occurs n times, n (n - 1) / 2 were earlier ones.
-                    out[q, segment_block[0]] += 2 * earlier + many - missing * missing
-                else:
-                    seen[outside] = base
-                    for segment in range(segments):
-                        total = 0
-                        for k in range(0 if segment == 0 else segment_end[segment - 1], segment_end[segment]):
-                            if direct:
-                                position = positions[low + k]
-                                total += seen[ids[position + lag] if lag < reach[position] else outside] - base
-                            else:
-                                total += seen[buffer[row + k]] - base
-                        out[q, segment_block[segment]] += total
-                base += many
+            some = lags[top : top + rows]
+            _gather(ids, bucket, some, reach, seen.size - 1, buffer)
+            for q in range(some.size):
+                _count_row(buffer[q * many : (q + 1) * many], ends, blocks, segments, seen, out[top + q])
 
 
 @_compile
@@ -155,7 +159,8 @@ class Buckets:
 
         def count(part: tuple[int, int]) -> NDArray[np.int64]:
             out = np.zeros((lags.size, edges.size - 1), dtype=np.int64)
-            buffer = np.empty(min(BUFFER, int(symbols.counts[part[0]]) * lags.size), dtype=follower_type)
+            largest = int(symbols.counts[part[0]])
+            buffer = np.empty(max(largest, min(BUFFER, largest * lags.size)), dtype=follower_type)
             seen = np.zeros(symbols.counts.size + 1, dtype=self.index_type)
             _count_buckets(symbols.ids, self.positions, self.bounds, lags, reach, edges, *part, seen, buffer, out)
             return out

@@ -48,7 +48,7 @@ def test_compiled_loops_and_sorting_count_alike(symbols):
     np.testing.assert_allclose(*sums, rtol=1e-12)
 
 
-def test_one_token_in_more_places_than_the_buffer_holds_is_counted_alike(monkeypatch):
+def test_a_buffer_of_one_lag_at_a_time_counts_alike(monkeypatch):
     from laneb.statistics import compiled
 
     monkeypatch.setattr(compiled, "BUFFER", 50)
