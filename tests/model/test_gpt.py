@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - its customary name
 
 from laneb.model.attention import attend, visible
 from laneb.model.gpt import GPT

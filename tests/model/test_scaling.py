@@ -72,7 +72,7 @@ def test_the_automatic_batch_is_whole_forward_passes():
 
 
 def test_a_batch_that_is_no_whole_number_of_forward_passes_is_refused_with_one_that_is():
-    with pytest.raises(ValueError, match="32 \\* 2048 = 65536 tokens. Try LANE_B_TOTAL_BATCH_SIZE=131072"):
+    with pytest.raises(ValueError, match=r"32 \* 2048 = 65536 tokens\. Try LANE_B_TOTAL_BATCH_SIZE=131072"):
         resolve_total_batch_size(D12, 32, 100_000)
 
 

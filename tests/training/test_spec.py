@@ -1,0 +1,111 @@
+from typing import Any
+
+import pytest
+
+from laneb.training import hardware
+from laneb.training.schedule import Schedule, evaluation_steps, muon_momentum
+from laneb.training.spec import RunSpec, choose_compile, choose_dtype
+
+OUTCOMES: dict[str, Any] = {
+    "seed": 42, "steps": 13, "depth": 2, "max_seq_len": 8, "window_pattern": "S", "device_batch_size": 8,
+    "total_batch_size": 256, "eval_every": 5, "eval_every_late": 2, "eval_tokens": 512, "embedding_lr": 0.1,
+    "unembedding_lr": 0.2, "matrix_lr": 0.01, "scalar_lr": 0.1, "weight_decay": 0.0, "warmup_ratio": 0.1,
+    "warmdown_ratio": 0.4, "final_lr_share": 0.1, "threads": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_whatever_decides_the_outcome_changes_the_fingerprint(runs, name):
+    spec = runs.spec()
+    changed = runs.spec(**{name: OUTCOMES[name]})
+    assert changed.fingerprint != spec.fingerprint
+    assert (changed.recipe == spec.recipe) == (name in ("seed", "steps"))
+
+
+def test_other_text_or_another_tokenizer_is_another_run(runs):
+    spec = runs.spec()
+    for name in ("corpus_fingerprint", "tokenizer_id"):
+        assert spec.model_copy(update={name: "other"}).fingerprint != spec.fingerprint
+
+
+@pytest.mark.parametrize("knobs", [{"checkpoint_every": 99}, {"wandb_run_base": "mine"}])
+def test_what_decides_nothing_leaves_the_fingerprint(runs, knobs):
+    assert runs.spec(**knobs).fingerprint == runs.spec().fingerprint
+
+
+def test_shards_that_moved_are_the_same_run(runs):
+    spec = runs.spec()
+    assert spec.model_copy(update={"shards_path": "/elsewhere"}).fingerprint == spec.fingerprint
+
+
+def test_a_spec_survives_its_file(runs):
+    spec = runs.spec()
+    assert RunSpec.model_validate_json(spec.to_json()) == spec
+
+
+def test_a_name_says_depth_horizon_and_seed(runs):
+    assert runs.spec(seed=7, steps=20).run_id == "d1_i20_s7"
+
+
+def test_realised_tokens_and_accumulation_follow_from_the_batch(runs):
+    spec = runs.spec(steps=10)
+    assert spec.accumulation_steps == 2
+    assert spec.realised_ratio == 10 * 128 / spec.n_scaling_params
+
+
+def test_a_vocabulary_that_the_shards_lack_is_refused(runs):
+    shards = runs.shards.model_copy(update={"vocab_size": 301})
+    other = type(runs)(runs.folder, shards)
+    scaling_of_300 = runs.spec()
+    assert other.spec().vocab_size == 301 and scaling_of_300.vocab_size == 300
+    from laneb.knobs import ModelKnobs, TrainingKnobs
+    from laneb.model.scaling import ModelShape, count_parameters
+    from laneb.training.spec import spec_for
+
+    knobs = ModelKnobs(depth=1, aspect_ratio=32, head_dim=32, max_seq_len=16)
+    scaling = count_parameters(ModelShape.of(knobs, 300))
+    with pytest.raises(ValueError, match="300 tokens and that of the shards"):
+        spec_for(shards, scaling, knobs, TrainingKnobs(), seed=1, steps=1)
+
+
+def test_a_horizon_of_no_steps_is_refused(runs):
+    with pytest.raises(ValueError, match="horizon of 0 steps"):
+        runs.spec(steps=0)
+
+
+def test_numeric_choices_follow_from_shape_and_hardware_alone(runs, monkeypatch):
+    narrow, wide = runs.spec().shape, runs.spec(aspect_ratio=512).shape
+    monkeypatch.setattr(hardware, "cpu_multiplies_bfloat16", lambda: True)
+    assert (choose_dtype(narrow, "cpu"), choose_dtype(wide, "cpu")) == ("float32", "bfloat16")
+    monkeypatch.setattr(hardware, "cpu_multiplies_bfloat16", lambda: False)
+    assert choose_dtype(wide, "cpu") == "float32"
+    for capability, dtype in ((None, "float32"), (7, "float32"), (8, "bfloat16"), (9, "bfloat16")):
+        monkeypatch.setattr(hardware, "cuda_capability", lambda major=capability: major)
+        assert choose_dtype(narrow, "cuda") == dtype
+    assert choose_compile(narrow, "cuda", 4) and not choose_compile(narrow, "cpu", 4)
+
+
+def test_evaluations_are_sparse_early_and_dense_late():
+    assert evaluation_steps(30, 10, 2) == (0, 10, 20, 22, 24, 26, 28, 30)
+    assert evaluation_steps(31, 10, 4) == (0, 10, 20, 24, 28, 31)
+    assert evaluation_steps(1, 100, 25) == (0, 1)
+
+
+@pytest.mark.parametrize("steps", range(1, 60))
+def test_evaluations_rise_from_zero_to_the_horizon(steps):
+    found = evaluation_steps(steps, 7, 2)
+    assert found[0] == 0 and found[-1] == steps
+    assert list(found) == sorted(set(found))
+
+
+def test_the_rate_is_constant_then_falls_linearly_over_half_the_horizon():
+    schedule = Schedule(100, 0.0, 0.5, 0.0)
+    assert [schedule.learning_rate(step) for step in (0, 49, 50, 75, 99)] == [1, 1, 1, 0.5, 0.02]
+    warm = Schedule(100, 0.1, 0.5, 0.2)
+    assert [warm.learning_rate(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1, 1]
+    assert warm.learning_rate(75) == pytest.approx(0.6)
+
+
+def test_decay_spans_the_horizon_and_momentum_does_not():
+    assert [Schedule(10, 0, 0.5, 0).weight_decay(step) for step in (0, 5)] == [1.0, 0.5]
+    assert [muon_momentum(step) for step in (0, 150, 300, 900)] == pytest.approx([0.85, 0.9, 0.95, 0.95])
