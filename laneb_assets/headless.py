@@ -17,6 +17,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from laneb.settings import Settings, SettingsError
+from laneb.storage.overrides import FIXED_KNOBS
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import EXPERIMENT, in_order, key_of
 from laneb_assets.partitions import partitions_of
@@ -112,7 +113,9 @@ def materialize_step(settings: Settings, defs: dg.Definitions, instance: dg.Dags
     if step.asset == EXPERIMENT:
         assets = next(definition for definition in defs.assets or [] if keys[0] in _keys(definition))
         keys = sorted(_keys(assets))
-        config["ops"] = {f"{settings.experiment}__{EXPERIMENT}": {"config": {"overrides": dict(settings.overrides)}}}
+        # An empty config would drop the overrides, as it does in the launchpad.
+        kept = {key: value for key, value in settings.overrides.items() if key not in FIXED_KNOBS}
+        config["ops"] = {f"{settings.experiment}__{EXPERIMENT}": {"config": {"overrides": kept}}}
     started = time.monotonic()
     result = job.execute_in_process(
         instance=instance,

@@ -10,6 +10,9 @@ from laneb.places import Locations
 from laneb.settings import PARTITION_KNOBS, Settings, SettingsError, load_settings, read_overrides, validate_override
 from laneb.storage.atomic import write_text
 
+FIXED_KNOBS = PARTITION_KNOBS | {"baseline.source", "places.baseline_results_dir", "automation.automation"}
+"""What is known before definitions load: the launchpad neither changes nor drops it."""
+
 
 def write_overrides(locations: Locations, overrides: Mapping[str, Any]) -> None:
     """Keep `overrides` with the experiment, in place of those kept before."""
@@ -26,8 +29,8 @@ def apply_overrides(profile: str | None, locations: Locations, overrides: Mappin
     """
     kept = read_overrides(locations)
     wanted = dict(validate_override(key, value) for key, value in overrides.items())
-    partitions = {key: value for key, value in kept.items() if key in _FIXED}
-    moved = sorted(key for key in wanted.keys() & _FIXED if wanted[key] != kept.get(key))
+    partitions = {key: value for key, value in kept.items() if key in FIXED_KNOBS}
+    moved = sorted(key for key in wanted.keys() & FIXED_KNOBS if wanted[key] != kept.get(key))
     if moved:
         raise SettingsError(
             [
@@ -45,9 +48,6 @@ def apply_overrides(profile: str | None, locations: Locations, overrides: Mappin
         raise SettingsError([f"{key}: the environment sets it, which beats an override. Unset it." for key in hidden])
     write_overrides(locations, now)
     return settings
-
-
-_FIXED = PARTITION_KNOBS | {"baseline.source", "places.baseline_results_dir", "automation.automation"}
 
 
 def owner_of(locations: Locations) -> str | None:

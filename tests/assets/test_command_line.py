@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,3 +169,17 @@ def test_ctrl_c_while_training_leaves_a_checkpoint_that_the_next_run_goes_on_fro
     again = laneb(lane, "run", **variables, LANE_B_CALIB_ITERS="6,12", LANE_B_CALIB_SEEDS="41", LANE_B_RUN_SEEDS="41")
     assert "Resuming optimization from step" in (run_dir / "train.log").read_text(), again.stderr
     assert json.loads((run_dir / "result.json").read_text())["status"] == "ok"
+
+
+def test_imported_results_become_the_baselines_and_are_never_written(finished_lane, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "results"
+    shutil.copytree(finished_lane.settings.locations.baseline_results_dir, elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.iterdir()}
+    done = laneb(finished_lane, "import", str(elsewhere))
+    assert done.returncode == 0, done.stderr
+    assert finished_lane.settings.baseline.source == "directory"
+    again = laneb(finished_lane, "run")
+    assert again.returncode == 0, again.stderr
+    assert "baseline_runs" not in again.stdout
+    assert {path: path.read_bytes() for path in elsewhere.iterdir()} == before
+    assert laneb(finished_lane, "import", str(tmp_path / "nowhere")).returncode == 2
