@@ -8,6 +8,7 @@ from laneb.storage.atomic import write_text
 from laneb_assets.frames import SchemaRowsFrame, checked, column_schema
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
+from laneb_assets.page import report_page
 from laneb_assets.plots import crossing_times_figure, plotted
 from laneb_assets.resources import Duck, Stored
 
@@ -28,7 +29,10 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     for warning in report.warnings:
         context.log.warning(warning)
     path = store.write(report.verdict)
+    crossing_times = plotted(store, "crossing_times", crossing_times_figure(report.verdict))
     write_text(store.locations.work_dir / "summary.md", report.markdown())
+    page = store.locations.work_dir / "report.html"
+    write_text(page, report_page(report, store))
     return materialized(
         report.verdict,
         path,
@@ -36,7 +40,8 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
         recommended=report.summary.recommended_lane_b_decision,
         ratio=report.inference.inferred_target_param_data_ratio,
         extra={
-            "crossing_times": plotted(store, "crossing_times", crossing_times_figure(report.verdict)),
+            "crossing_times": crossing_times,
+            "report": dg.MetadataValue.path(str(page)),
             "summary": dg.MetadataValue.md(report.markdown()),
             **column_schema(rows),
         },
