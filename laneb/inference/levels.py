@@ -109,7 +109,7 @@ class Levels:
         exact with S - 1 degrees of freedom, however effects and noise share it. Else
         Var = seed variance * sum_s (sum of s's weights)^2 + noise variance * sum of weights^2, with the seed variance
         from the mean square of the effects. Satterthwaite's (1946) degrees of freedom are too many for so few seeds
-        and S - 1 too few, so their geometric mean is taken (benchmarks/coverage.py).
+        and S - 1 too few, so their geometric mean is taken (benchmarks/interval_coverage.py).
         """
         cells = self.cells
         seeds = np.zeros((len(cells.seeds), len(cells.losses)))

@@ -3,7 +3,7 @@
 Each lane draws seed effects and noise of the measured size onto L_inf + A D ** -alpha, so the true horizon is known.
 Beside the interval in use it shows what a plain bootstrap over seeds would cover, which is why three seeds get a t.
 
-Run: python benchmarks/coverage.py [--lanes 1000]
+Run: python benchmarks/interval_coverage.py [--lanes 1000]
 """
 
 from __future__ import annotations
