@@ -45,7 +45,7 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
         add("baseline", baseline.seeds, steps=baseline.num_iterations, ratio=baseline.default_ratio)
     for steps in calibration.iterations:
         add("calibration", calibration.all_seeds, steps=steps)
-    add("fallback (if the inference is not promotable)", settings.candidates.run_seeds, ratio=baseline.default_ratio)
+    add("fallback", settings.candidates.run_seeds, ratio=baseline.default_ratio)
     return plans
 
 

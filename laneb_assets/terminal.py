@@ -20,6 +20,16 @@ SHOWN_NUMBERS = 4
 _POLL_SECONDS = 0.2
 
 
+PLAIN_WIDTH = 160
+"""Columns of what is written to a file or a pipe, which no window folds."""
+
+
+def console(file: TextIO | None = None) -> Console:
+    """A console for people: as wide as their window, or wide enough where there is none. Honours NO_COLOR."""
+    made = Console(file=file, highlight=False, soft_wrap=True)
+    return made if made.is_terminal else Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
+
+
 class Terminal:
     """The person's terminal, while everything else that the process prints goes to a log file.
 
@@ -32,14 +42,14 @@ class Terminal:
         self._runs_dir = runs_dir
         self._saved: tuple[int, int] | None = None
         self._out: TextIO = sys.stdout
-        self.console = Console()
+        self.console = console()
 
     def __enter__(self) -> Self:
         sys.stdout.flush()
         sys.stderr.flush()
         self._saved = (os.dup(1), os.dup(2))
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
-        self.console = Console(file=self._out, highlight=False, soft_wrap=True)
+        self.console = console(self._out)
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)
@@ -57,7 +67,7 @@ class Terminal:
             os.dup2(saved, number)
             os.close(saved)
         self._out.close()
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = console()
 
     def line(self, mark: str, label: str, seconds: float, text: str, style: str = "") -> None:
         """A step's line."""

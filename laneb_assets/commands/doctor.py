@@ -4,7 +4,6 @@ import platform
 import shutil
 from importlib import metadata
 
-from laneb.training.estimate import estimate
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +14,8 @@ from laneb.records.baseline import BaselineThreshold
 from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
 from laneb.storage.store import Store
 from laneb.training import hardware
+from laneb.training.estimate import estimate
+from laneb_assets.terminal import console
 
 PACKAGES = (
     "dagster", "dagster-webserver", "dagster-pandas", "torch", "numpy", "scipy", "optuna", "pandas", "duckdb",
@@ -24,23 +25,23 @@ PACKAGES = (
 def doctor_command(profile: str | None, work_dir: str | None) -> None:
     """Print settings, versions, device, corpus, disk and the planned runs; exit 2 when something can't work."""
     settings = load_settings(profile, work_dir=work_dir)
-    console = Console(highlight=False, soft_wrap=True)
-    _settings(console, settings)
-    _machine(console, settings)
-    _corpus(console, settings)
-    _plan(console, settings)
-    _threshold(console, settings)
+    screen = console()
+    _settings(screen, settings)
+    _machine(screen, settings)
+    _corpus(screen, settings)
+    _plan(screen, settings)
+    _threshold(screen, settings)
 
 
-def _heading(console: Console, text: str) -> None:
-    console.print(f"\n[bold]{text}[/bold]")
+def _heading(screen: Console, text: str) -> None:
+    screen.print(f"\n[bold]{text}[/bold]")
 
 
-def _settings(console: Console, settings: Settings) -> None:
-    console.print(f"[bold]Lane B[/bold]  {settings.experiment}  {escape(settings.description)}")
+def _settings(screen: Console, settings: Settings) -> None:
+    screen.print(f"[bold]Lane B[/bold]  {settings.experiment}  {escape(settings.description)}")
     places = [place for place in vars(settings.locations).items() if place[0] != "local_dir"]
     for section in SECTIONS:
-        _heading(console, f"[{section.title}]".replace("[", r"\["))
+        _heading(screen, f"[{section.title}]".replace("[", r"\["))
         table = Table(box=None, show_header=False, pad_edge=False)
         if section.title == "places":
             for name, path in places:
@@ -51,34 +52,34 @@ def _settings(console: Console, settings: Settings) -> None:
                 value = getattr(values, knob.name)
                 shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
                 table.add_row(knob.name, escape(shown), settings.origins[knob.key], knob.env)
-        console.print(table)
+        screen.print(table)
     for name in settings.ignored_variables:
-        console.print(f"[yellow]![/] {name} is set and ignored: it decides nothing here.")
+        screen.print(f"[yellow]![/] {name} is set and ignored: it decides nothing here.")
 
 
-def _machine(console: Console, settings: Settings) -> None:
-    _heading(console, "machine")
+def _machine(screen: Console, settings: Settings) -> None:
+    _heading(screen, "machine")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    console.print(f"Python {platform.python_version()}, {versions}")
+    screen.print(f"Python {platform.python_version()}, {versions}")
     device = hardware.resolve_device(settings.training.device)
-    console.print(f"device {device}, {hardware.usable_cores()} CPU core(s)")
+    screen.print(f"device {device}, {hardware.usable_cores()} CPU core(s)")
     place = next(path for path in (settings.locations.base_dir, *settings.locations.base_dir.parents) if path.exists())
     usage = shutil.disk_usage(place)
-    console.print(f"disk at {place}: {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB")
+    screen.print(f"disk at {place}: {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB")
 
 
-def _corpus(console: Console, settings: Settings) -> None:
-    _heading(console, "corpus")
+def _corpus(screen: Console, settings: Settings) -> None:
+    _heading(screen, "corpus")
     data = settings.data
     corpus = open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
-    console.print(
+    screen.print(
         f"{data.dataset_id or corpus.dataset_id}: {len(corpus.files):,} file(s), "
         f"{corpus.total_bytes / 1e6:.1f} MB read, vocabulary {data.vocab_size:,}"
     )
 
 
-def _plan(console: Console, settings: Settings) -> None:
-    _heading(console, "runs")
+def _plan(screen: Console, settings: Settings) -> None:
+    _heading(screen, "runs")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("run", "seeds", "steps", "batch", "tokens", "ratio requested", "realised", "time each", "memory"):
         table.add_column(name, justify="left" if name in ("run", "seeds") else "right")
@@ -86,11 +87,12 @@ def _plan(console: Console, settings: Settings) -> None:
     total = 0.0
     for plan in plans:
         seconds = _row(table, plan)
-        if not plan.role.startswith("fallback"):
+        if plan.role != "fallback":
             total += seconds * (len(plan.seeds) - plan.shared)
-    console.print(table)
-    console.print(
-        f"candidates follow the inference: 2 runs for each of {len(settings.candidates.run_seeds)} seed(s). "
+    screen.print(table)
+    screen.print(
+        f"candidates follow the inference: 2 runs for each of {len(settings.candidates.run_seeds)} seed(s), or the "
+        "fallback where it is not promotable. "
         f"Baselines and calibration: about {_duration(total)} of training (an estimate)."
     )
 
@@ -113,14 +115,14 @@ def _row(table: Table, plan: PlannedRun) -> float:
     return float(cost.seconds)
 
 
-def _threshold(console: Console, settings: Settings) -> None:
+def _threshold(screen: Console, settings: Settings) -> None:
     from laneb.decision.threshold import target_threshold
 
     store, explicit = Store(settings.locations), settings.threshold.target_threshold
     if explicit is not None and store.has(BaselineThreshold):
         _, warning = target_threshold(store.read(BaselineThreshold), explicit)
         if warning:
-            console.print(f"[yellow]![/] {escape(warning)}")
+            screen.print(f"[yellow]![/] {escape(warning)}")
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from laneb.training.log import TrainingLog, parse_log
+from laneb_assets.terminal import console
 
 
 def log_command(files: Sequence[str], *, as_json: bool, threshold: float | None) -> None:
@@ -18,7 +19,6 @@ def log_command(files: Sequence[str], *, as_json: bool, threshold: float | None)
 
 
 def _print_table(logs: Sequence[TrainingLog]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
@@ -40,7 +40,7 @@ def _print_table(logs: Sequence[TrainingLog]) -> None:
             _text(row["time_to_target_sec_extrapolated"], ".1f", " s"),
             _text(row["tok_per_sec_median"], ",.0f"),
         )
-    Console().print(table)
+    console().print(table)
 
 
 def _text(value: object, form: str = "", unit: str = "") -> str:

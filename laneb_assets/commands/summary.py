@@ -10,6 +10,7 @@ from laneb.records.experiment import Experiment
 from laneb.settings import Settings, load_settings
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
+from laneb_assets.terminal import console
 
 
 def summary_command(profile: str | None, work_dir: str | None, *, as_json: bool) -> None:
@@ -23,7 +24,6 @@ def summary_command(profile: str | None, work_dir: str | None, *, as_json: bool)
 
 def print_summary(settings: Settings) -> None:
     """The per-seed table, the verdict, the tally and the warnings, on one screen."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -33,18 +33,18 @@ def print_summary(settings: Settings) -> None:
         table.add_column(name, justify="left" if name in ("arm", "status") else "right")
     for row in report.arm_rows():
         table.add_row(*row)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print()
-    console.print(table)
-    console.print()
-    console.print(report.ratio_line())
-    console.print(report.tally_line())
+    screen = console()
+    screen.print()
+    screen.print(table)
+    screen.print()
+    screen.print(report.ratio_line())
+    screen.print(report.tally_line())
     colour = {"ACCEPT": "green", "REJECT": "red"}.get(report.verdict.decision, "yellow")
-    console.print(f"[bold {colour}]{escape(report.headline())}[/]")
+    screen.print(f"[bold {colour}]{escape(report.headline())}[/]")
     for reason in report.verdict.reasons[1:]:
-        console.print(f"  {escape(reason)}")
+        screen.print(f"  {escape(reason)}")
     for warning in report.warnings:
-        console.print(f"[yellow]![/] {escape(warning)}")
+        screen.print(f"[yellow]![/] {escape(warning)}")
 
 
 def _report(settings: Settings) -> Report:
