@@ -1,15 +1,13 @@
-"""AdamW for tables, head and scalars; Muon for matrices."""
+"""Adam for tables, head and scalars; Muon for matrices."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
 
 from laneb.model.gpt import GPT
 from laneb.model.scaling import REFERENCE_BATCH_TOKENS
@@ -18,7 +16,7 @@ ADAM_BETAS = (0.8, 0.95)
 EMBEDDING_SCALE_BETAS = (0.96, 0.95)
 ADAM_EPSILON = 1e-10
 REFERENCE_WIDTH = 768
-"""AdamW's rates are meant for this width and scale with its inverse root; Muon's need no such scaling."""
+"""Adam's rates are meant for this width and scale with its inverse root; Muon's need no such scaling."""
 
 RESIDUAL_SCALE_SHARE = 0.01
 """The residual scales multiply whole layers, so they learn this much slower than the other scalars."""
@@ -33,44 +31,75 @@ def batch_scale(total_batch_size: int) -> float:
     return math.sqrt(total_batch_size / REFERENCE_BATCH_TOKENS)
 
 
-class Muon(Optimizer):
-    """Momentum whose update is orthogonalised, with decoupled decay; matrices of one shape are treated as one stack.
+class Adam:
+    """Adam on one group of parameters: what torch.optim.AdamW(fused=True) computes, without decay.
+
+    The same kernel is called directly: an optimizer of torch.optim imports torch's compiler, which takes longer than
+    all else that a run on a CPU does before its first step.
+    """
+
+    def __init__(self, params: Sequence[Tensor], rate: float, betas: tuple[float, float] = ADAM_BETAS) -> None:
+        self.params, self.rate, self.betas = list(params), rate, betas
+        self._means = [torch.zeros_like(p) for p in self.params]
+        self._squares = [torch.zeros_like(p) for p in self.params]
+        self._steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.params]
+
+    @torch.no_grad()
+    def step(self, multiplier: float) -> None:
+        """Update every parameter from its gradient, at `multiplier` times the rate."""
+        gradients = [p.grad for p in self.params if p.grad is not None]
+        torch._foreach_add_(self._steps, 1)
+        torch._fused_adamw_(
+            self.params,
+            gradients,
+            self._means,
+            self._squares,
+            [],
+            self._steps,
+            lr=self.rate * multiplier,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=0.0,
+            eps=ADAM_EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def state(self) -> list[Tensor]:
+        """The tensors that the next step depends on."""
+        return [*self._means, *self._squares, *self._steps]
+
+
+class Muon:
+    """Momentum whose update is orthogonalised, with decoupled decay, on matrices of one shape as one stack.
 
     Differs from torch.optim.Muon only in speed: that one loops over matrices and always multiplies in bfloat16.
     The rate is scaled by sqrt(max(1, rows / columns)).
 
     Args:
-        params: matrices.
-        lr, momentum, weight_decay: as `Optimizers.step` sets them before each update.
+        params: matrices of one shape.
+        rate, decay: at the start of a run.
         dtype: number format of the orthogonalisation.
     """
 
-    def __init__(
-        self, params: Iterable[Tensor], *, lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
-    ) -> None:
-        self.dtype = dtype
-        by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
-        for parameter in params:
-            by_shape[parameter.shape].append(parameter)
-        groups = [{"params": group} for group in by_shape.values()]
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def __init__(self, params: Sequence[Tensor], rate: float, decay: float, dtype: torch.dtype) -> None:
+        self.params, self.rate, self.decay, self._dtype = list(params), rate, decay, dtype
+        self._velocity = torch.zeros((len(self.params), *self.params[0].shape), device=self.params[0].device)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Update every matrix from its gradient."""
-        for group in self.param_groups:
-            parameters: list[Tensor] = group["params"]
-            gradient = torch.stack([p.grad for p in parameters if p.grad is not None])
-            state = self.state[parameters[0]]
-            if not state:
-                state["momentum"] = torch.zeros_like(gradient)
-            velocity: Tensor = state["momentum"]
-            velocity.lerp_(gradient, 1 - group["momentum"])
-            update = orthogonalise(gradient.lerp_(velocity, group["momentum"]).to(self.dtype)).float()
-            rows, columns = parameters[0].shape
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-            rate = group["lr"] * math.sqrt(max(1.0, rows / columns))
-            torch._foreach_add_(parameters, list(update.unbind()), alpha=-rate)
+    def step(self, multiplier: float, momentum: float, decay: float) -> None:
+        """Update every matrix, at `multiplier` times the rate and `decay` times the decay."""
+        gradient = torch.stack([p.grad for p in self.params if p.grad is not None])
+        self._velocity.lerp_(gradient, 1 - momentum)
+        update = orthogonalise(gradient.lerp_(self._velocity, momentum).to(self._dtype)).float()
+        rows, columns = self.params[0].shape
+        rate = self.rate * multiplier
+        torch._foreach_mul_(self.params, 1 - rate * self.decay * decay)
+        torch._foreach_add_(self.params, list(update.unbind()), alpha=-rate * math.sqrt(max(1.0, rows / columns)))
+
+    def state(self) -> list[Tensor]:
+        """The tensors that the next step depends on."""
+        return [self._velocity]
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
@@ -87,7 +116,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
 
 class Optimizers:
-    """The two optimizers of a model as one, with rates that follow a schedule.
+    """The optimizers of a model as one, with rates that follow a schedule.
 
     Args:
         model: the model to train.
@@ -107,30 +136,20 @@ class Optimizers:
         scalar_lr: float,
         weight_decay: float,
     ) -> None:
+        self._model = model
         scale = batch_scale(total_batch_size)
         wide = scale * (model.shape.model_dim / REFERENCE_WIDTH) ** -0.5
-        tables = [model.token_embedding.weight, *(table.weight for table in model.value_embeddings.values())]
-        self.adam = AdamW(
-            [
-                {"params": [model.head.weight], "lr": unembedding_lr * wide},
-                {"params": tables, "lr": embedding_lr * wide},
-                {"params": [model.residual_scales], "lr": scalar_lr * scale * RESIDUAL_SCALE_SHARE},
-                {"params": [model.embedding_scales], "lr": scalar_lr * scale, "betas": EMBEDDING_SCALE_BETAS},
-            ],
-            betas=ADAM_BETAS,
-            eps=ADAM_EPSILON,
-            weight_decay=0.0,
-            fused=model.head.weight.device.type != "mps",
-        )
-        self.muon = Muon(
-            model.blocks.parameters(),
-            lr=matrix_lr * scale,
-            momentum=0.95,
-            weight_decay=weight_decay,
-            dtype=model.dtype,
-        )
-        self._peak_rates = [group["lr"] for group in self._groups()]
-        self._weight_decay = weight_decay
+        tables = [model.token_embedding.weight, *model.value_embeddings.parameters()]
+        self.adams = [
+            Adam([model.head.weight], unembedding_lr * wide),
+            Adam(tables, embedding_lr * wide),
+            Adam([model.residual_scales], scalar_lr * scale * RESIDUAL_SCALE_SHARE),
+            Adam([model.embedding_scales], scalar_lr * scale, EMBEDDING_SCALE_BETAS),
+        ]
+        by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
+        for matrix in model.blocks.parameters():
+            by_shape[matrix.shape].append(matrix)
+        self.muons = [Muon(stack, matrix_lr * scale, weight_decay, model.dtype) for stack in by_shape.values()]
 
     def step(self, *, learning_rate: float, momentum: float, weight_decay: float) -> None:
         """One update.
@@ -140,26 +159,23 @@ class Optimizers:
             momentum: Muon's.
             weight_decay: multiplier of Muon's decay.
         """
-        for group, rate in zip(self._groups(), self._peak_rates, strict=True):
-            group["lr"] = rate * learning_rate
-        for group in self.muon.param_groups:
-            group["momentum"], group["weight_decay"] = momentum, self._weight_decay * weight_decay
-        self.adam.step()
-        self.muon.step()
+        for adam in self.adams:
+            adam.step(learning_rate)
+        for muon in self.muons:
+            muon.step(learning_rate, momentum, weight_decay)
 
     def zero_grad(self) -> None:
         """Drop every gradient."""
-        self.adam.zero_grad()
-        self.muon.zero_grad()
+        for parameter in self._model.parameters():
+            parameter.grad = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {"adam": self.adam.state_dict(), "muon": self.muon.state_dict()}
+    def state(self) -> list[Tensor]:
+        """The tensors that a checkpoint keeps."""
+        parts: list[Adam | Muon] = [*self.adams, *self.muons]
+        return [tensor for part in parts for tensor in part.state()]
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state."""
-        self.adam.load_state_dict(state["adam"])
-        self.muon.load_state_dict(state["muon"])
-
-    def _groups(self) -> list[dict[str, Any]]:
-        return [*self.adam.param_groups, *self.muon.param_groups]
+    @torch.no_grad()
+    def load_state(self, state: list[Tensor]) -> None:
+        """Take up a checkpoint's tensors."""
+        for tensor, kept in zip(self.state(), state, strict=True):
+            tensor.copy_(kept)

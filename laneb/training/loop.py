@@ -240,7 +240,7 @@ class Training:
         progress = self.progress
         state = {
             "model": self.model.state_dict(),
-            "optimizers": self.optimizers.state_dict(),
+            "optimizers": self.optimizers.state(),
             "progress": {
                 **progress.state_dict(),
                 "wall_seconds": self._wall_seconds(),
@@ -259,7 +259,7 @@ class Training:
             state = checkpoint.load(checkpoint.path_of(self.checkpoints, step), self.device.torch_device)
         if step:
             self.model.load_state_dict(state["model"])
-            self.optimizers.load_state_dict(state["optimizers"])
+            self.optimizers.load_state(state["optimizers"])
             self.progress = Progress.from_state(state["progress"])
         self.reporter.open(tuple(state["sizes"]) if step else (0, 0))
         self.reporter.started(self.device.name, self.model.head.weight.numel(), step, self.device.world)

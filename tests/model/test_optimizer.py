@@ -1,11 +1,10 @@
-import copy
 import math
 
 import pytest
 import torch
 
 from laneb.model.gpt import GPT
-from laneb.model.optimizer import Muon, Optimizers, batch_scale, orthogonalise
+from laneb.model.optimizer import ADAM_BETAS, ADAM_EPSILON, Adam, Muon, Optimizers, batch_scale, orthogonalise
 from laneb.model.scaling import ModelShape
 
 RATES = {"embedding_lr": 0.3, "unembedding_lr": 0.004, "matrix_lr": 0.02, "scalar_lr": 0.5, "weight_decay": 0.2}
@@ -35,34 +34,48 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape):
 
 def test_muon_updates_as_torchs_own():
     source = torch.Generator().manual_seed(2)
-    weights = [torch.randn(24, 16, generator=source), torch.randn(24, 16, generator=source), torch.randn(8, 32)]
+    weights = [torch.randn(24, 16, generator=source) for _ in range(3)]
     ours, theirs = ([torch.nn.Parameter(weight.clone()) for weight in weights] for _ in range(2))
-    mine = Muon(ours, lr=0.1, momentum=0.9, weight_decay=0.3, dtype=torch.float32)
+    mine = Muon(ours, 0.1, 0.3, torch.float32)
     reference = torch.optim.Muon(theirs, lr=0.1, momentum=0.9, weight_decay=0.3)
     for _ in range(3):
         for a, b in zip(ours, theirs, strict=True):
             a.grad = torch.randn(a.shape, generator=source)
             b.grad = a.grad.clone()
-        mine.step()
+        mine.step(1.0, 0.9, 1.0)
         reference.step()
     # torch's multiplies in bfloat16
     assert all(torch.allclose(a, b, atol=0.01) for a, b in zip(ours, theirs, strict=True))
 
 
+def test_adam_updates_as_torchs_own():
+    source = torch.Generator().manual_seed(2)
+    weights = [torch.randn(24, 16, generator=source), torch.randn(7, generator=source)]
+    ours, theirs = ([torch.nn.Parameter(weight.clone()) for weight in weights] for _ in range(2))
+    mine = Adam(ours, 0.2)
+    reference = torch.optim.AdamW(theirs, lr=0.1, betas=ADAM_BETAS, eps=ADAM_EPSILON, weight_decay=0.0, fused=True)
+    for _ in range(3):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(a.shape, generator=source)
+            b.grad = a.grad.clone()
+        mine.step(0.5)
+        reference.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
 def test_rates_scale_with_the_batch_and_adams_with_the_width():
     optimizers = Optimizers(build(), total_batch_size=2**17, **RATES)
     assert batch_scale(2**17) == 0.5
-    head, tables, residual, embedding = (group["lr"] for group in optimizers.adam.param_groups)
+    head, tables, residual, embedding = (adam.rate for adam in optimizers.adams)
     wide = 0.5 * math.sqrt(768 / 96)
     assert [head, tables, residual, embedding] == pytest.approx([0.004 * wide, 0.3 * wide, 0.0025, 0.25])
-    assert {group["lr"] for group in optimizers.muon.param_groups} == {0.01}
+    assert {muon.rate for muon in optimizers.muons} == {0.01}
 
 
 def test_every_parameter_has_one_optimizer():
     model = build()
     optimizers = Optimizers(model, total_batch_size=2**17, **RATES)
-    groups = [*optimizers.adam.param_groups, *optimizers.muon.param_groups]
-    held = [id(parameter) for group in groups for parameter in group["params"]]
+    held = [id(parameter) for part in (*optimizers.adams, *optimizers.muons) for parameter in part.params]
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
 
 
@@ -71,10 +84,10 @@ def test_a_restored_optimizer_goes_on_bit_for_bit():
     optimizers = Optimizers(model, total_batch_size=2**17, **RATES)
     for number in range(3):
         step(model, optimizers, number)
-    weights, state = {k: v.clone() for k, v in model.state_dict().items()}, optimizers.state_dict()
+    weights, state = {k: v.clone() for k, v in model.state_dict().items()}, optimizers.state()
     copied = build()
     copied.load_state_dict(weights)
     restored = Optimizers(copied, total_batch_size=2**17, **RATES)
-    restored.load_state_dict(copy.deepcopy(state))
+    restored.load_state(state)
     assert step(copied, restored, 3) == step(model, optimizers, 3)
     assert all(torch.equal(a, b) for a, b in zip(copied.parameters(), model.parameters(), strict=True))
