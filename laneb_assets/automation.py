@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from laneb.settings import Settings
 from laneb.storage.results import results_fingerprint
+from laneb_assets.dead_runs import end_dead_runs
 from laneb_assets.lane import declared, key_of
 from laneb_assets.partitions import partitions_of
 from laneb_assets.staleness import BACKFILL_UNDER_WAY, Freshness, Staleness
@@ -175,6 +176,8 @@ def _run(watch: Watch, job: str, names: Iterable[str], run_key: str, partition: 
 def _busy(watch: Watch) -> str | None:
     """Why now is no time to start anything: the lane is being worked on."""
     experiment = watch.settings.experiment
+    if dead := end_dead_runs(watch.instance, experiment):
+        return f"run {', '.join(run_id[:8] for run_id in dead)} was killed; what it left undone comes next"
     for run in watch.instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
         if any(key.path[0] == experiment for key in run.asset_selection or ()):
             return f"run {run.run_id[:8]} of {experiment} is under way"

@@ -5,7 +5,6 @@ each in a Dagster run that the UI shows like its own.
 """
 
 import contextlib
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,18 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-import psutil
 from filelock import FileLock, Timeout
 
+from laneb.records.candidates import MODES
 from laneb.settings import Settings, SettingsError
+from laneb.storage import roles
 from laneb.storage.overrides import FIXED_KNOBS
+from laneb.storage.store import Store
+from laneb_assets.dead_runs import HOST_TAG, end_dead_runs
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import EXPERIMENT, in_order, key_of
-from laneb_assets.partitions import partitions_of
+from laneb_assets.partitions import horizon_and_seed, partitions_of
 from laneb_assets.resources import STOPPED
 from laneb_assets.staleness import Staleness
 
-PROCESS_TAG = "laneb/process"
 BAD_INPUT = ("CorpusError", "SettingsError", "CheckoutError", "ResultsError")
 TRAINING = ("baseline_runs", "calibration_runs", "candidate_runs")
 
@@ -90,10 +91,9 @@ def run_lane(
     defs = definitions_of(settings)
     outcomes: list[Outcome] = []
     with _only_one(settings):
-        release_dead_runs(instance)
+        end_dead_runs(instance, settings.experiment)
         for step in steps_of(settings):
-            key = key_of(settings.experiment, step.asset)
-            if step.asset != EXPERIMENT and _up_to_date(defs, instance, key, step.partition):
+            if step.asset != EXPERIMENT and _up_to_date(settings, defs, instance, step):
                 outcome = Outcome(step, "up to date")
             else:
                 before(step)
@@ -123,7 +123,7 @@ def materialize_step(settings: Settings, defs: dg.Definitions, instance: dg.Dags
         partition_key=step.partition,
         run_config=config,
         raise_on_error=False,
-        tags={PROCESS_TAG: f"{socket.gethostname()}:{os.getpid()}"},
+        tags={HOST_TAG: socket.gethostname()},
     )
     seconds = time.monotonic() - started
     if not result.success:
@@ -134,8 +134,29 @@ def materialize_step(settings: Settings, defs: dg.Definitions, instance: dg.Dags
     return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
 
 
-def _up_to_date(defs: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> bool:
-    return Staleness(defs.resolve_asset_graph(), instance).of(key, partition).fresh
+def _up_to_date(settings: Settings, defs: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> bool:
+    """Whether Dagster has it fresh and its files are still there: a work directory that was deleted is made again."""
+    key = key_of(settings.experiment, step.asset)
+    if not Staleness(defs.resolve_asset_graph(), instance).of(key, step.partition).fresh:
+        return False
+    store = Store(settings.locations)
+    if step.partition is None:
+        files = {
+            "baseline_results": store.locations.baseline_results_csv,
+            "inference_schema": store.locations.manifest_csv,
+        }
+        return store.has_made(step.asset) and (step.asset not in files or files[step.asset].exists())
+    return any(store.has_run(role) for role in _roles(step))
+
+
+def _roles(step: Step) -> list[str]:
+    """The roles of which a partition has made at least one."""
+    assert step.partition is not None
+    if step.asset == "baseline_runs":
+        return [roles.baseline_role(int(step.partition))]
+    if step.asset == "calibration_runs":
+        return [roles.calibration_role(*horizon_and_seed(step.partition))]
+    return [roles.candidate_role(mode, int(step.partition)) for mode in MODES]
 
 
 def _keys(definition: Any) -> set[dg.AssetKey]:
@@ -176,16 +197,6 @@ def _error_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
                 message = str(error.message).strip()
                 return message.partition(": ")[2] if message.partition(": ")[0].endswith(kind) else message, kind
     return "the run failed; its log is in the UI", ""
-
-
-def release_dead_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs of earlier `laneb run` processes that were killed, so that they hold no pool slot."""
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
-        host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if host == socket.gethostname() and not psutil.pid_exists(int(pid)):
-            instance.report_run_failed(run, "the laneb run that started it was killed")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 @contextlib.contextmanager

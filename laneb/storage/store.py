@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -65,6 +66,17 @@ class Store:
     def has(self, record_type: type[Record]) -> bool:
         """Whether a record of this type was written."""
         return bool(self.path(record_type).exists())
+
+    def has_made(self, asset: str) -> bool:
+        """Whether the records that an asset makes are there, and the corpus files that they point to."""
+        records = [record_type for record_type, file in _FILES.items() if file.made_by == asset]
+        if not all(self.has(record_type) for record_type in records):
+            return False
+        pointers = [
+            *([self.read(TokenizerInfo).path] if TokenizerInfo in records else []),
+            *([self.read(TokenShards).path] if TokenShards in records else []),
+        ]
+        return all(Path(pointer).is_dir() for pointer in pointers)
 
     def read(self, record_type: type[RecordT]) -> RecordT:
         """The record of this type.

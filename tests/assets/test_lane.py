@@ -135,3 +135,12 @@ def test_an_unwritable_work_directory_is_said_before_anything_is_trained(lane, t
     settings = load_settings(str(lane.profile), work_dir=str(blocked / "work"))
     with lane.instance() as instance, pytest.raises(SettingsError, match="can't be written"):
         run_lane(settings, instance, before=lambda step: None, after=lambda outcome: None)
+
+
+def test_a_work_directory_that_was_deleted_is_made_again(finished_lane) -> None:
+    at = finished_lane.settings.locations
+    for path in (at.infer_json, at.stats_json, at.work_dir / "run_results" / "baseline_s41.json"):
+        path.unlink()
+    names = made(run(finished_lane))
+    assert {"baseline_runs", "dataset_stats", "ratio_inference"} <= set(names)
+    assert at.infer_json.exists()
