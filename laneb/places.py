@@ -47,6 +47,9 @@ class Locations:
     local_dir: Path
     """Scratch of this machine: W itself when W is a folder here, else a folder that stands in for a bucket."""
 
+    results_are_imported: bool = False
+    """R was made elsewhere, and is never written to."""
+
     @property
     def experiment_json(self) -> AnyPath:
         """The resolved settings that `experiment` stored."""
@@ -73,12 +76,24 @@ class Locations:
         return self.work_dir / "plots"
 
 
+class PlaceError(ValueError):
+    """A place that this installation can't reach."""
+
+
 def _path(text: str) -> AnyPath:
-    if "://" in text:
+    try:
+        if "://" not in text:
+            return Path(text).expanduser().absolute()
         from upath import UPath
 
-        return UPath(text)
-    return Path(text).expanduser().absolute()
+        bucket = UPath(text)
+        bucket.fs  # noqa: B018 - asks for the bucket's driver
+        return bucket
+    except (ImportError, ValueError, RuntimeError) as error:
+        raise PlaceError(
+            f"{text}: this place can't be reached: {error}. A bucket needs its driver: pip install 'laneb[s3]' or "
+            "'laneb[gcs]'."
+        ) from None
 
 
 def locate(places: Places, experiment: str) -> Locations:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -251,7 +252,7 @@ def load_settings(
     if work_dir:
         from_environment["places.work_dir"] = _Given(work_dir, "command line", "--work-dir")
     experiment = str(tables["experiment"])
-    if not experiment.replace("_", "").isalnum():
+    if not re.fullmatch("[A-Za-z0-9_]+", experiment):
         problems.append(f"profile {name}: experiment={experiment!r}: letters, digits and _ only.")
     if problems:
         raise SettingsError(problems)
@@ -269,11 +270,12 @@ def load_settings(
     }
     if problems:
         raise SettingsError(problems)
+    imported = sections["baseline"].source == "directory"
     settings = Settings(
         experiment=experiment,
         profile=profile_path(name),
         description=str(tables.get("description", "")),
-        locations=locations,
+        locations=replace(locations, results_are_imported=imported),
         origins={
             knob.key: everything[knob.key].origin if knob.key in everything else "default" for knob in all_knobs()
         },
@@ -327,10 +329,18 @@ def _given_by_profile(tables: dict[str, Any], name: str, problems: list[str]) ->
         for key, value in table.items():
             full = f"{title}.{key}"
             if full in by_key:
-                given[full] = _Given(value, f"profile {name}", full)
+                given[full] = _Given(_beside_profile(full, value, name), f"profile {name}", full)
             else:
                 problems.append(f"profile {name}: {full} is no setting.{_nearest(full, list(by_key))}")
     return given
+
+
+def _beside_profile(key: str, value: Any, profile: str) -> Any:
+    """A path in a profile's file is meant from the file's folder, wherever it is read."""
+    is_path = key in PATH_KNOBS or key.startswith("places.")
+    if not (is_path and isinstance(value, str) and value and "://" not in value and profile.endswith(".toml")):
+        return value
+    return str(Path(absolute(profile)).parent / Path(value).expanduser())
 
 
 def _given_by_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, _Given]:

@@ -14,8 +14,10 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from laneb.records.experiment import Experiment
 from laneb.settings import Settings
 from laneb.storage.results import results_fingerprint
+from laneb.storage.store import Store
 from laneb_assets.dead_runs import end_dead_runs
 from laneb_assets.lane import declared, key_of
 from laneb_assets.partitions import partitions_of
@@ -23,6 +25,8 @@ from laneb_assets.staleness import BACKFILL_UNDER_WAY, Freshness, Staleness
 
 ANALYSIS = ("baseline_results", "baseline_threshold", "calibration_points", "ratio_inference")
 CLOSING = ("inference_schema", "lane_b_summary")
+LOCK = ".laneb_run.lock"
+"""In the work directory: held while `laneb run` is at work there."""
 SOURCE_HASH = "source_hash"
 """Metadata of `baseline_results`: the content of the imported directory that it was made from."""
 
@@ -106,9 +110,12 @@ def imported_results_changed(watch: Watch) -> Decision:
     """A run of the analysis when the imported directory holds something else than `baseline_results` was made from."""
     if watch.settings.baseline.source != "directory":
         return dg.SkipReason("baselines are trained here: results.csv is written by baseline_results, not watched")
+    store = Store(watch.settings.locations)
+    if not store.has(Experiment) or store.read(Experiment).baseline.source != "directory":
+        return dg.SkipReason("results were imported since experiment was materialized: materialize experiment first")
     if (busy := _busy(watch)) is not None:
         return dg.SkipReason(busy)
-    now = results_fingerprint(watch.settings.locations.baseline_results_csv)
+    now = results_fingerprint(watch.settings.locations)
     if now is None:
         return dg.SkipReason(f"{watch.settings.locations.baseline_results_csv} is not there")
     records = watch.instance.fetch_materializations(watch.key("baseline_results"), limit=1).records
@@ -159,9 +166,11 @@ def _candidates(watch: Watch) -> Decision | None:
 
 def _closing(watch: Watch) -> Decision | None:
     state = watch.staleness.of(watch.key("inference_schema"), None)
-    if not watch.made("candidate_runs") or not (state.missing or "candidate_runs" in state.changed):
+    moved = state.missing or {"candidate_runs", "ratio_inference"} & set(state.changed)
+    if not watch.made("candidate_runs") or not moved:
         return None
-    return [_run(watch, "analysis", CLOSING, f"summary-{watch.latest('candidate_runs')}")]
+    newest = max(watch.latest("candidate_runs"), watch.latest("ratio_inference"))
+    return [_run(watch, "analysis", CLOSING, f"summary-{newest}")]
 
 
 def _run(watch: Watch, job: str, names: Iterable[str], run_key: str, partition: str | None = None) -> dg.RunRequest:
@@ -184,7 +193,7 @@ def _busy(watch: Watch) -> str | None:
     for backfill in watch.instance.get_backfills(status=BACKFILL_UNDER_WAY):
         if any(key.path[0] == experiment for key in backfill.asset_selection or ()):
             return f"backfill {backfill.backfill_id} of {experiment} is under way"
-    lock = FileLock(watch.settings.locations.local_dir / ".laneb_run.lock", timeout=0)
+    lock = FileLock(watch.settings.locations.local_dir / LOCK, timeout=0)
     try:
         with lock:
             return None

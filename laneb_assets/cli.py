@@ -114,7 +114,7 @@ def main(arguments: Any = None) -> None:
     try:
         cli.main(arguments, prog_name="laneb", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"laneb: {error.format_message()}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("laneb: stopped.", err=True)

@@ -4,9 +4,8 @@ import warnings
 
 import dagster as dg
 
-from laneb.places import Locations
-from laneb.settings import Settings, SettingsError, load_settings
-from laneb.storage.overrides import owner_of
+from laneb.settings import Settings, load_settings
+from laneb.storage.overrides import refuse_foreign_work_dir
 from laneb_assets import assets as _declared_assets  # noqa: F401
 from laneb_assets.assets.experiment import experiment_asset
 from laneb_assets.automation import sensors_of
@@ -37,7 +36,7 @@ def build_definitions(profile: str | None = None) -> dg.Definitions:
 
 def definitions_of(settings: Settings) -> dg.Definitions:
     """The definitions for settings that are resolved."""
-    _refuse_a_shared_work_dir(settings.experiment, settings.locations)
+    refuse_foreign_work_dir(settings.experiment, settings.locations)
     experiment = settings.experiment
     skip = ("baseline_runs",) if settings.baseline.source == "directory" else ()
     also = {"tokenizer": ["training"]} if settings.training.backend == "nanochat" else {}
@@ -53,17 +52,6 @@ def definitions_of(settings: Settings) -> dg.Definitions:
         resources=resources_of(settings.locations),
         executor=dg.in_process_executor,
     )
-
-
-def _refuse_a_shared_work_dir(experiment: str, locations: Locations) -> None:
-    owner = owner_of(locations)
-    if owner not in (None, experiment):
-        raise SettingsError(
-            [
-                f"{locations.work_dir} is the work directory of experiment {owner}, so {experiment} can't use it too. "
-                "Unset LANE_B_WORK_DIR, or give each experiment its own."
-            ]
-        )
 
 
 @dg.definitions

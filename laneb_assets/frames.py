@@ -30,8 +30,8 @@ with warnings.catch_warnings():
             PandasColumn.string_column("run_id", unique=True),
             PandasColumn.integer_column("seed", min_value=0),
             PandasColumn.categorical_column("lane_b_decision", categories={"inferred", "confirmation", "fallback"}),
-            PandasColumn.categorical_column("status", categories=_STATUSES),
-            PandasColumn.float_column("chosen_ratio", min_value=0.0),
+            PandasColumn.categorical_column("status", categories={*_STATUSES, "missing_log"}),
+            PandasColumn.float_column("chosen_ratio", min_value=0.0, non_nullable=False),
         ],
     )
 

@@ -15,10 +15,13 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from laneb.records.candidates import MODES
-from laneb.settings import Settings, SettingsError
+from laneb.settings import Settings, SettingsError, read_overrides
 from laneb.storage import roles
-from laneb.storage.overrides import FIXED_KNOBS
+from laneb.storage.overrides import FIXED_KNOBS, write_overrides
+from laneb.storage.results import results_fingerprint
 from laneb.storage.store import Store
+from laneb_assets.assets.corpus import corpus_is_unchanged
+from laneb_assets.automation import LOCK, SOURCE_HASH
 from laneb_assets.dead_runs import HOST_TAG, end_dead_runs
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import EXPERIMENT, in_order, key_of
@@ -88,9 +91,11 @@ def run_lane(
         SettingsError: another `laneb run` works in the same work directory.
         KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
     """
-    defs = definitions_of(settings)
     outcomes: list[Outcome] = []
     with _only_one(settings):
+        defs = definitions_of(settings)
+        if dict(settings.overrides) != read_overrides(settings.locations):
+            write_overrides(settings.locations, settings.overrides)
         end_dead_runs(instance, settings.experiment)
         for step in steps_of(settings):
             if step.asset != EXPERIMENT and _up_to_date(settings, defs, instance, step):
@@ -140,6 +145,8 @@ def _up_to_date(settings: Settings, defs: dg.Definitions, instance: dg.DagsterIn
     if not Staleness(defs.resolve_asset_graph(), instance).of(key, step.partition).fresh:
         return False
     store = Store(settings.locations)
+    if not _is_what_was_made(settings, instance, store, step):
+        return False
     if step.partition is None:
         files = {
             "baseline_results": store.locations.baseline_results_csv,
@@ -147,6 +154,25 @@ def _up_to_date(settings: Settings, defs: dg.Definitions, instance: dg.DagsterIn
         }
         return store.has_made(step.asset) and (step.asset not in files or files[step.asset].exists())
     return any(store.has_run(role) for role in _roles(step))
+
+
+def _is_what_was_made(settings: Settings, instance: dg.DagsterInstance, store: Store, step: Step) -> bool:
+    """Whether the files hold what the latest materialization made: another work directory may hold something else, and
+    text or imported results may have changed on disk."""
+    key = key_of(settings.experiment, step.asset)
+    wanted = dg.AssetRecordsFilter(key, asset_partitions=[step.partition] if step.partition else None)
+    latest = instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+    assert latest is not None
+    version = (latest.tags or {}).get("dagster/data_version")
+    if step.asset in ("tokenizer", "token_shards"):
+        return store.content_hash(step.asset) == version and corpus_is_unchanged(store)
+    if step.asset == "baseline_results" and settings.baseline.source == "directory":
+        seen = latest.metadata.get(SOURCE_HASH)
+        return seen is not None and seen.value == results_fingerprint(settings.locations)
+    if step.asset in ("baseline_runs", "calibration_runs"):
+        return all(store.run_hash(role) == version for role in _roles(step))
+    made = store.content_hash(step.asset)
+    return made is None or made == version
 
 
 def _roles(step: Step) -> list[str]:
@@ -199,26 +225,33 @@ def _error_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
     return "the run failed; its log is in the UI", ""
 
 
+def make_work_dir(settings: Settings) -> None:
+    """Make the work directory on this machine; a SettingsError says when that is impossible."""
+    try:
+        settings.locations.local_dir.mkdir(parents=True, exist_ok=True)
+        (settings.locations.local_dir / LOCK).touch()
+    except OSError as error:
+        raise SettingsError(
+            [
+                f"{settings.locations.work_dir} can't be written: {error.strerror or error}. Choose another place with "
+                "--work-dir, LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
+            ]
+        ) from None
+
+
 @contextlib.contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
     """One `laneb run` at a time in a work directory; the lock dies with its holder."""
-    path = settings.locations.local_dir / ".laneb_run.lock"
+    make_work_dir(settings)
+    # A sensor looks at the lock now and then, for a moment.
+    lock = FileLock(settings.locations.local_dir / LOCK, timeout=2)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0)
         lock.acquire()
     except Timeout:
         raise SettingsError(
             [
                 f"another laneb run is at work in {settings.locations.work_dir}: wait for it, or choose another "
                 "--work-dir."
-            ]
-        ) from None
-    except OSError as error:
-        raise SettingsError(
-            [
-                f"{settings.locations.work_dir} can't be written: {error.strerror or error}. Choose another place with "
-                "--work-dir, LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
             ]
         ) from None
     try:

@@ -82,7 +82,8 @@ def loss_curve_figure(inference: Inference, calibration: Calibration) -> "Figure
         own = [point for point in calibration.points if point.seed == seed]
         axes.plot([p.tokens for p in own], [p.loss for p in own], "o", markersize=4, label=f"finals, seed {seed}")
     tokens = [point.tokens for point in calibration.points]
-    low, high = min(tokens) * 0.9, max(tokens) * 1.1
+    shown = [*tokens, *([inference.inferred_target_tokens] if inference.inferred_target_tokens else [])]
+    low, high = min(shown) * 0.9, max(shown) * 1.1
     amplitude, asymptote, alpha = inference.finals_amplitude, inference.finals_asymptote, inference.finals_alpha
     if amplitude is not None and asymptote is not None and alpha is not None:
         grid = [low * (high / low) ** (step / 100) for step in range(101)]

@@ -1,7 +1,5 @@
 """What the three trained assets share: the spec of a run, and its result kept with its log."""
 
-import dagster as dg
-
 from laneb.model.scaling import ModelShape, count_parameters, steps_for_ratio
 from laneb.places import AnyPath
 from laneb.records.corpus import TokenShards
@@ -50,13 +48,3 @@ def run_metadata(result: RunResult) -> dict[str, object]:
         "tok_per_sec_median": result.tok_per_sec_median,
         "training_time_sec": result.total_training_time_sec,
     }
-
-
-def finished(result: RunResult) -> dg.AssetCheckResult:
-    """The gate that a run trained to its horizon with finite losses."""
-    return dg.AssetCheckResult(
-        passed=result.status == "ok",
-        metadata={"status": result.status, "run_id": result.run_id},
-        description=f"{result.run_id} (seed {result.seed}) ended {result.status} after {result.steps} steps"
-        + ("" if result.status == "ok" else "; lower the learning rates (training.matrix_lr and its kin), then rerun"),
-    )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from laneb.records.base import canonical_hash
 from laneb.records.runs import RunResult
-from laneb.storage.atomic import write_text
+from laneb.storage.atomic import StorageError, write_text
 from laneb.storage.results import latest_rows, read_results, render_results, results_frame, results_row
-from laneb.storage.roles import baseline_role, baseline_runs
+from laneb.storage.roles import baseline_runs, imported_role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,13 @@ def baseline_results_of(store: Store, experiment: Experiment) -> BaselineResults
     Raises:
         StorageError: a required run isn't there, or the directory's rows and logs can't be used.
     """
-    if experiment.baseline.source == "directory":
+    imported = experiment.baseline.source == "directory"
+    if imported != store.locations.results_are_imported:
+        raise StorageError(
+            "where the baselines come from (baseline.source) has changed since experiment was materialized: "
+            "materialize experiment first (or run: laneb run)."
+        )
+    if imported:
         return _imported(store, experiment)
     return _trained(store, experiment)
 
@@ -49,9 +55,9 @@ def keep_baseline_results(store: Store, experiment: Experiment, results: Baselin
     """Write results.csv for runs trained here; for imported ones, which are never written to, keep their runs."""
     if experiment.baseline.source == "directory":
         for seed in experiment.baseline.seeds:
-            store.forget_run(baseline_role(seed))
+            store.forget_run(imported_role(seed))
         for run in results.runs:
-            store.write_run(baseline_role(run.seed), run)
+            store.write_run(imported_role(run.seed), run)
         return
     text = render_results(_records(results.rows))
     write_text(store.locations.baseline_results_csv, text)

@@ -43,11 +43,25 @@ def apply_overrides(profile: str | None, locations: Locations, overrides: Mappin
     work_dir = str(locations.work_dir)
     now = {**wanted, **partitions}
     settings = load_settings(profile, overrides=now, work_dir=work_dir)
-    hidden = sorted(settings.set_by_environment() & wanted.keys())
+    # What is only kept may be hidden by the environment; what is asked for now may not.
+    asked = {key for key, value in wanted.items() if value != kept.get(key)}
+    hidden = sorted(settings.set_by_environment() & asked)
     if hidden:
         raise SettingsError([f"{key}: the environment sets it, which beats an override. Unset it." for key in hidden])
     write_overrides(locations, now)
     return settings
+
+
+def refuse_foreign_work_dir(experiment: str, locations: Locations) -> None:
+    """Raise a SettingsError if the work directory is another experiment's."""
+    owner = owner_of(locations)
+    if owner not in (None, experiment):
+        raise SettingsError(
+            [
+                f"{locations.work_dir} is the work directory of experiment {owner}, so {experiment} can't use it too. "
+                "Unset LANE_B_WORK_DIR, or give each experiment its own."
+            ]
+        )
 
 
 def owner_of(locations: Locations) -> str | None:

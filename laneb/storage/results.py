@@ -16,7 +16,7 @@ from laneb.storage.atomic import StorageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from laneb.places import AnyPath
+    from laneb.places import AnyPath, Locations
 
 COLUMN_TYPES: dict[str, type] = {
     "timestamp": str,
@@ -73,11 +73,11 @@ def read_results(path: AnyPath) -> pd.DataFrame:
     return parse_results(text, str(path))
 
 
-def results_fingerprint(path: AnyPath) -> str | None:
-    """Identity of a results directory: the content of results.csv and of the logs beside it; None without the file."""
+def results_fingerprint(at: Locations) -> str | None:
+    """Identity of imported results: the content of results.csv and of every log of its directory; None without it."""
     try:
-        contents = {path.name: path.read_bytes()}
-        contents |= {log.name: log.read_bytes() for log in path.parent.glob("*_train.log")}
+        contents = {"": at.baseline_results_csv.read_bytes()}
+        contents |= {log.name: log.read_bytes() for log in at.baseline_results_dir.glob("*.log")}
     except OSError:
         return None
     return canonical_hash({name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})

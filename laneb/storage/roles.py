@@ -14,6 +14,11 @@ def baseline_role(seed: int) -> str:
     return f"baseline_s{seed}"
 
 
+def imported_role(seed: int) -> str:
+    """The baseline of a seed that was made elsewhere: it never passes for one that was trained here."""
+    return f"imported_s{seed}"
+
+
 def calibration_role(steps: int, seed: int) -> str:
     """The calibration run of a horizon [steps] and a seed."""
     return f"laneb_calib_{steps}_s{seed}"
@@ -30,12 +35,11 @@ def baseline_runs(store: Store, experiment: Experiment) -> list[RunResult]:
     Raises:
         StorageError: one isn't there (its partition is named), or they were trained on different recipes.
     """
-    imported = experiment.baseline.source == "directory"
-    runs = [
-        store.read_run(baseline_role(seed), f"baseline_runs partition {seed}")
-        for seed in experiment.baseline.seeds
-        if not imported or store.has_run(baseline_role(seed))
-    ]
+    seeds = experiment.baseline.seeds
+    if experiment.baseline.source == "directory":
+        names = [imported_role(seed) for seed in seeds if store.has_run(imported_role(seed))]
+        return [store.read_run(name, "baseline_results") for name in names]
+    runs = [store.read_run(baseline_role(seed), f"baseline_runs partition {seed}") for seed in seeds]
     return same_recipe(runs, "baseline_runs")
 
 

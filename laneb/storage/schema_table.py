@@ -67,7 +67,10 @@ def parse_schema_csv(text: str, path: str) -> list[SchemaRow]:
         StorageError: the header differs (the difference is named), or a cell isn't what its column holds (the line,
             the column and the value are named).
     """
-    records = list(_records(text))
+    try:
+        records = list(_records(text))
+    except csv.Error as error:
+        raise StorageError(f"{path}: no CSV: {error}.") from None
     if not records:
         raise StorageError(f"{path} is empty: it must begin with the header {','.join(SCHEMA_COLUMNS)}.")
     header = tuple(records[0][1])
@@ -91,6 +94,8 @@ def parse_schema_csv(text: str, path: str) -> list[SchemaRow]:
         }
         if not values["run_id"]:
             raise StorageError(f"{path} line {line}: run_id is empty.")
+        if values["seed"] is None:
+            raise StorageError(f"{path} line {line}: seed is empty: a whole number.")
         if values["lane_b_decision"] not in MODES:
             raise StorageError(
                 f"{path} line {line}: lane_b_decision={values['lane_b_decision']!r}: one of {', '.join(MODES)}."
@@ -137,7 +142,7 @@ def _typed(cell: str, name: str, where: str) -> Any:
     if not math.isfinite(number):
         return None
     if kind is int:
-        if number != int(number):
+        if number != int(number) or abs(number) > 2**53:
             raise StorageError(f"{where}: {name}={cell!r}: a whole number, or empty for unknown.")
         return int(number)
     return number

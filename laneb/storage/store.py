@@ -78,6 +78,17 @@ class Store:
         ]
         return all(Path(pointer).is_dir() for pointer in pointers)
 
+    def content_hash(self, asset: str) -> str | None:
+        """Identity of the one record that an asset makes and is versioned by; None where there is no such record."""
+        records = [record_type for record_type, file in _FILES.items() if file.made_by == asset]
+        if len(records) != 1 or asset == "calibration_points" or not self.has(records[0]):
+            return None
+        return self.read(records[0]).content_hash()
+
+    def run_hash(self, name: str) -> str | None:
+        """Identity of the result in the role `name`; None without one."""
+        return self.read_run(name, name).content_hash() if self.has_run(name) else None
+
     def read(self, record_type: type[RecordT]) -> RecordT:
         """The record of this type.
 

@@ -54,7 +54,7 @@ class Warehouse:
                 if not read_only:
                     _migrate(connection)
                 yield connection
-            except duckdb.ConstraintException as error:
+            except duckdb.Error as error:
                 raise StorageError(f"{self.path}: {error}") from error
             finally:
                 connection.close()
@@ -154,7 +154,8 @@ class Warehouse:
         if not self.path.exists():
             return frame
         with self.connect(read_only=True) as connection:
-            if _has_table(connection, TABLE):
+            # A table that scripts made is taken over at the first write; until then it has no rows of an experiment.
+            if _has_table(connection, VERSION_TABLE):
                 frame = connection.execute(f"SELECT {names} FROM ({query}) ORDER BY revision", parameters).df()
         return frame
 

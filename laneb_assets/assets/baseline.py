@@ -55,4 +55,4 @@ def _source(store: Store, experiment: Experiment) -> dict[str, str]:
     """What an imported directory held, so that the sensor sees when it changes."""
     if experiment.baseline.source != "directory":
         return {}
-    return {SOURCE_HASH: results_fingerprint(store.locations.baseline_results_csv) or ""}
+    return {SOURCE_HASH: results_fingerprint(store.locations) or ""}

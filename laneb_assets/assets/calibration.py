@@ -3,6 +3,7 @@
 import dagster as dg
 
 from laneb.inference.calibration import calibration_from
+from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
 from laneb.storage import roles
 from laneb_assets.lane import lane_asset
@@ -51,8 +52,9 @@ def calibration_points(store: Stored) -> dg.MaterializeResult:
     path = store.write(calibration)
     losses = [point.loss for point in calibration.points]
     return materialized(
-        calibration,
-        path,
+        path=path,
+        # Its readers look at the runs' curves too, not at the finals alone.
+        version=canonical_hash([calibration.content_hash(), [run.content_hash() for run in runs]]),
         extra={"curves": plotted(store, "calibration_runs", training_curves_figure(runs, None))},
         points=len(losses),
         lowest_bpb=min(losses),

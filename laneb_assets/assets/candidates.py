@@ -7,6 +7,7 @@ from laneb.decision.rows import run_time_to_target, schema_rows
 from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
+from laneb.storage.atomic import StorageError
 from laneb.storage.roles import candidate_role
 from laneb.storage.roles import candidate_runs as results_of
 from laneb.training.log_lines import times_to_target, tracking
@@ -54,7 +55,11 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
 
 
 @lane_asset(
-    group="summary", deps=["candidate_runs"], settings=["candidates", "baseline"], kinds=["duckdb"], pool="duckdb"
+    group="summary",
+    deps=["candidate_runs", "ratio_inference"],
+    settings=["candidates", "baseline"],
+    kinds=["duckdb"],
+    pool="duckdb",
 )
 def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
     """candidate_runs.csv, and the runs' rows in the DuckDB table lane_b_inference_schema with its CSV export."""
@@ -65,6 +70,8 @@ def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse
         experiment.candidates,
         default_ratio=experiment.baseline.default_ratio,
     )
+    if not campaign.rows:
+        raise StorageError("no candidate has run yet: materialize candidate_runs first (or run: laneb run).")
     frame = checked(context, SchemaRowsFrame, campaign.frame())
     written = warehouse.upsert(
         experiment.experiment,

@@ -11,7 +11,7 @@ from laneb.corpus.shards import build_shards, shards_fingerprint
 from laneb.corpus.tokenizer import stored_tokenizer, tokenizer_fingerprint, train_tokenizer
 from laneb.knobs import DataKnobs, TrainingKnobs
 from laneb.records.base import canonical_hash
-from laneb.records.corpus import TokenizerInfo
+from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.experiment import Experiment
 from laneb.storage.store import Store
 from laneb_assets.lane import lane_asset
@@ -27,6 +27,13 @@ def _corpus(store: Store) -> tuple[Corpus, DataKnobs]:
     cache = store.locations.corpus_dir / "content_hashes.json"
     corpus = open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes, hash_cache=cache)
     return corpus, data
+
+
+def corpus_is_unchanged(store: Store) -> bool:
+    """Whether the text on disk is what the token shards were made of."""
+    corpus, data = _corpus(store)
+    tokenizer_id = store.read(TokenizerInfo).tokenizer_id
+    return store.read(TokenShards).corpus_fingerprint == shards_fingerprint(corpus, tokenizer_id, data.validation_share)
 
 
 @lane_asset(group="corpus", settings=["data"], kinds=["tokenizers"])

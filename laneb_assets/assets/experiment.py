@@ -6,9 +6,10 @@ import dagster as dg
 from pydantic import Field
 
 from laneb.knobs import EXPERIMENT_SECTIONS
+from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings, SettingsError
-from laneb.storage.overrides import apply_overrides
+from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
 from laneb_assets.lane import EXPERIMENT, key_of, settings_asset
 from laneb_assets.resources import Stored
 
@@ -26,10 +27,21 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
     """The multi-asset of an experiment's settings; `loaded` are those that the definitions were made with."""
     experiment = loaded.experiment
     root = key_of(experiment, EXPERIMENT)
+    # Another profile or environment shows as a changed code version, until the settings are resolved again; an
+    # override does not, since it came from here.
+    loaded_with = canonical_hash(
+        {
+            f"{section.title}.{name}": value
+            for section in EXPERIMENT_SECTIONS
+            for name, value in loaded.section(section.title).model_dump(mode="json").items()
+            if f"{section.title}.{name}" not in loaded.overrides
+        }
+    )
     specs = [
         dg.AssetSpec(
             root,
             group_name="experiment",
+            code_version=loaded_with,
             kinds={"toml"},
             description="The resolved settings. Materialize with config in the launchpad to override single knobs.",
         ),
@@ -47,6 +59,7 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
     @dg.multi_asset(name=f"{experiment}__{EXPERIMENT}", specs=specs)
     def resolve(context: dg.AssetExecutionContext, config: Overrides, store: Stored):
         try:
+            refuse_foreign_work_dir(experiment, store.locations)
             settings = apply_overrides(loaded.profile, store.locations, config.overrides)
         except SettingsError as error:
             raise dg.Failure(str(error), allow_retries=False) from None

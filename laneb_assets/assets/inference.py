@@ -19,7 +19,7 @@ from laneb_assets.resources import Stored
 
 @lane_asset(
     group="inference",
-    deps=["calibration_points", "baseline_threshold", "scaling_params", "dataset_stats"],
+    deps=["calibration_points", "baseline_results", "baseline_threshold", "scaling_params", "dataset_stats"],
     settings=["inference", "threshold", "baseline"],
     kinds=["scipy"],
 )

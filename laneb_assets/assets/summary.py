@@ -15,7 +15,7 @@ from laneb_assets.resources import Duck, Stored
 
 @lane_asset(
     group="summary",
-    deps=["inference_schema", "baseline_results", "baseline_threshold"],
+    deps=["inference_schema", "ratio_inference", "baseline_results", "baseline_threshold"],
     settings=["candidates"],
     kinds=["duckdb"],
     pool="duckdb",

@@ -3,15 +3,19 @@
 from pathlib import Path
 
 import click
-from laneb.training.imports import check_results_directory
 
-from laneb.settings import load_settings
-from laneb.storage.overrides import write_overrides
+from laneb.settings import SettingsError, load_settings
+from laneb.storage.overrides import refuse_foreign_work_dir, write_overrides
+from laneb.training.imports import check_results_directory
 
 
 def import_command(directory: str, profile: str | None, work_dir: str | None) -> None:
     """Check a results directory, and take it as this experiment's baselines from now on; it is never written to."""
     settings = load_settings(profile, work_dir=work_dir)
+    refuse_foreign_work_dir(settings.experiment, settings.locations)
+    own = {"baseline.source", "places.baseline_results_dir", "places.baseline_results_csv"}
+    if hidden := sorted(own & settings.set_by_environment()):
+        raise SettingsError([f"{key}: the environment sets it, which beats an import. Unset it." for key in hidden])
     found = check_results_directory(Path(directory).absolute(), settings.baseline.seeds)
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)

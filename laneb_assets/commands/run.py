@@ -11,7 +11,6 @@ import click
 from laneb.corpus.documents import open_corpus
 from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
-from laneb.storage.overrides import write_overrides
 from laneb.training.launch import training_command
 from laneb_assets.terminal import Terminal, describe
 
@@ -23,9 +22,10 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
     started = time.monotonic()
     _check_input(settings)
     # Dagster takes most of the start-up, so bad settings are said before it is imported.
-    from laneb_assets.headless import TRAINING, Outcome, Step, run_lane
+    from laneb_assets.headless import TRAINING, Outcome, Step, make_work_dir, run_lane
     from laneb_assets.instance import open_instance
 
+    make_work_dir(settings)
     log_path = settings.locations.local_dir / "laneb_run.log"
     instance = open_instance()
     trained = 0
@@ -70,7 +70,7 @@ def _check_input(settings: Settings) -> None:
 
 
 def _settings(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> Settings:
-    """The settings with `--set` and `--reset` applied and kept."""
+    """The settings with `--set` and `--reset` applied; the lane keeps them when it runs."""
     settings = load_settings(profile, work_dir=work_dir, overrides={} if reset else None)
     if not knobs and not reset:
         return settings
@@ -83,9 +83,7 @@ def _settings(profile: str | None, work_dir: str | None, knobs: Sequence[str], *
             raise SettingsError([f"--set {text}: the environment sets {knob.env}, which beats an override. Unset it."])
         key, parsed = validate_override(name, value)
         overrides[key] = parsed
-    settings = load_settings(profile, work_dir=work_dir, overrides=overrides)
-    write_overrides(settings.locations, overrides)
-    return settings
+    return load_settings(profile, work_dir=work_dir, overrides=overrides)
 
 
 def _show(terminal: Terminal, outcome: Any) -> None:

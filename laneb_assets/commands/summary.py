@@ -4,9 +4,12 @@ import json
 
 import click
 
+from laneb.decision import summarize
 from laneb.decision.report import ARM_COLUMNS, Report, report_of
 from laneb.records.base import finite
 from laneb.records.experiment import Experiment
+from laneb.records.inference import Inference
+from laneb.records.verdict import Summary
 from laneb.settings import Settings, load_settings
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
@@ -17,7 +20,9 @@ def summary_command(profile: str | None, work_dir: str | None, *, as_json: bool)
     """Print the summary of an experiment."""
     settings = load_settings(profile, work_dir=work_dir)
     if as_json:
-        click.echo(json.dumps(finite(_report(settings).to_json_dict()), indent=2, sort_keys=True, allow_nan=False))
+        report = _report(settings)
+        data = report.model_dump(mode="json") if isinstance(report, Summary) else report.to_json_dict()
+        click.echo(json.dumps(finite(data), indent=2, sort_keys=True, allow_nan=False))
     else:
         print_summary(settings)
 
@@ -28,6 +33,9 @@ def print_summary(settings: Settings) -> None:
     from rich.table import Table
 
     report = _report(settings)
+    if isinstance(report, Summary):
+        _print_tally(report)
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ARM_COLUMNS:
         table.add_column(name, justify="left" if name in ("arm", "status") else "right")
@@ -47,7 +55,16 @@ def print_summary(settings: Settings) -> None:
         screen.print(f"[yellow]![/] {escape(warning)}")
 
 
-def _report(settings: Settings) -> Report:
+def _print_tally(summary: Summary) -> None:
+    """What imported rows say by themselves: no run of theirs is here to judge."""
+    for winner in summary.winners:
+        click.echo(f"seed {winner.seed}: {winner.winner}")
+    click.echo(f"recommended lane_b_decision: {summary.recommended_lane_b_decision}")
+
+
+def _report(settings: Settings) -> Report | Summary:
     store = Store(settings.locations)
     rows = Warehouse(settings.locations.duckdb_path).current_rows(settings.experiment)
+    if len(rows) and not store.has(Inference):
+        return summarize(rows)
     return report_of(store, store.read(Experiment), rows)

@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from laneb.records.experiment import Experiment
 from laneb.settings import load_settings
 from laneb_assets.automation import Watch, imported_results_changed, next_runs
 from laneb_assets.definitions import definitions_of
@@ -115,4 +116,8 @@ def test_a_results_file_is_watched_only_where_results_were_imported(finished_lan
 
 def test_an_imported_directory_that_changes_starts_the_analysis(finished_lane, instance, monkeypatch) -> None:
     monkeypatch.setenv("LANE_B_BASELINE_SOURCE", "directory")
+    waiting = decide(finished_lane, instance, ask=imported_results_changed)
+    assert isinstance(waiting, dg.SkipReason)
+    assert "materialize experiment first" in str(waiting.skip_message)
+    finished_lane.store.write(Experiment.of(finished_lane.settings))
     assert started(decide(finished_lane, instance, ask=imported_results_changed))[0] == ("baseline_results", None)

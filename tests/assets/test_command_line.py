@@ -183,3 +183,25 @@ def test_imported_results_become_the_baselines_and_are_never_written(finished_la
     assert "baseline_runs" not in again.stdout
     assert {path: path.read_bytes() for path in elsewhere.iterdir()} == before
     assert laneb(finished_lane, "import", str(tmp_path / "nowhere")).returncode == 2
+
+
+def test_the_environment_beats_a_kept_override(finished_lane) -> None:
+    assert laneb(finished_lane, "run", "--set", "statistics.corr_max_sep=8").returncode == 0
+    done = laneb(finished_lane, "run", LANE_B_CORR_MAX_SEP="16")
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_override_that_makes_the_run_impossible_is_not_kept(finished_lane) -> None:
+    assert laneb(finished_lane, "run", "--set", "data.corpus=/nowhere").returncode == 2
+    assert laneb(finished_lane, "run").returncode == 0
+
+
+def test_imported_runs_never_pass_for_baselines_trained_here(finished_lane, tmp_path: Path) -> None:
+    trained = finished_lane.store.read_run("baseline_s41", "").backend
+    elsewhere = tmp_path / "results"
+    shutil.copytree(finished_lane.settings.locations.baseline_results_dir, elsewhere)
+    laneb(finished_lane, "import", str(elsewhere))
+    laneb(finished_lane, "run")
+    laneb(finished_lane, "run", "--reset")
+    assert finished_lane.store.read_run("baseline_s41", "").backend == trained
+    assert finished_lane.settings.baseline.source == "runs"

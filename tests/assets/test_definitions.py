@@ -20,11 +20,12 @@ GRAPH = {
     "dataset_stats": "statistics <- statistics_settings, token_shards",
     "calibration_runs": "calibration [6] <- model_settings, token_shards, training_settings",
     "calibration_points": "calibration <- baseline_results, baseline_settings, calibration_runs, calibration_settings",
-    "ratio_inference": "inference <- baseline_settings, baseline_threshold, calibration_points, dataset_stats, "
-    "inference_settings, scaling_params, threshold_settings",
+    "ratio_inference": "inference <- baseline_results, baseline_settings, baseline_threshold, calibration_points, "
+    "dataset_stats, inference_settings, scaling_params, threshold_settings",
     "candidate_runs": "candidates [2] <- model_settings, ratio_inference, training_settings",
-    "inference_schema": "summary <- baseline_settings, candidate_runs, candidates_settings",
-    "lane_b_summary": "summary <- baseline_results, baseline_threshold, candidates_settings, inference_schema",
+    "inference_schema": "summary <- baseline_settings, candidate_runs, candidates_settings, ratio_inference",
+    "lane_b_summary": "summary <- baseline_results, baseline_threshold, candidates_settings, inference_schema, "
+    "ratio_inference",
 }
 CHECKS = {
     "token_shards": {"enough_validation_text"},

@@ -55,7 +55,7 @@ def open_materialize_all(at: Page) -> None:
     at.get_by_role("button", name="Materialize all").first.click(timeout=PATIENCE)
 
 
-def main(url: str, experiment: str, folder: str, location: str = "laneb") -> None:
+def main(url: str, experiment: str, folder: str) -> None:
     """Take the README's screenshots."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,10 @@ def main(url: str, experiment: str, folder: str, location: str = "laneb") -> Non
         at.get_by_text("inference").first.wait_for(timeout=PATIENCE)
         at.wait_for_timeout(3000)
         at.screenshot(path=str(target / "graph.png"))
-        show_asset(at, url, experiment, "ratio_inference")
+        show_asset(at, url, experiment, "lane_b_summary")
+        at.get_by_text("Show Markdown").last.click(timeout=PATIENCE)
         at.wait_for_timeout(2000)
-        at.screenshot(path=str(target / "inference.png"))
+        at.screenshot(path=str(target / "summary.png"))
 
 
 if __name__ == "__main__":
