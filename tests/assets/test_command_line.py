@@ -147,6 +147,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_ctrl_c_while_training_leaves_a_checkpoint_that_the_next_run_goes_on_from(lane) -> None:
     variables = {
+        "LANE_B_BASELINE_SEEDS": "41",
+        "LANE_B_BASELINE_MIN_SUCCESS": "1",
         "LANE_B_BASELINE_NUM_ITERATIONS": "1500",
         "LANE_B_CHECKPOINT_EVERY": "5000",
         "LANE_B_EVAL_EVERY": "500",
