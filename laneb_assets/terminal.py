@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from typing_extensions import Self
 
+from laneb_assets.progress import listeners
+
 SHOWN_NUMBERS = 4
 _POLL_SECONDS = 0.2
 
@@ -90,11 +92,17 @@ class Terminal:
         done = threading.Event()
         with progress:
             task = progress.add_task(escape(label), total=None, note="")
+
+            def follow(at: int, total: int, note: str) -> None:
+                progress.update(task, total=total, completed=at, note=escape(note))
+
+            listeners.append(follow)
             watcher = threading.Thread(target=_watch, args=(progress, task, self._runs_dir, done), daemon=True)
             watcher.start()
             try:
                 yield
             finally:
+                listeners.remove(follow)
                 done.set()
                 watcher.join()
 

@@ -16,6 +16,7 @@ from laneb.records.experiment import Experiment
 from laneb.storage.store import Store
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
+from laneb_assets.progress import progress_of
 from laneb_assets.resources import Stored
 
 SAMPLED_DOCUMENTS = 200
@@ -37,7 +38,7 @@ def corpus_is_unchanged(store: Store) -> bool:
 
 
 @lane_asset(group="corpus", settings=["data"], kinds=["tokenizers"])
-def tokenizer(store: Stored) -> dg.MaterializeResult:
+def tokenizer(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """A byte-pair tokenizer trained on the corpus; with the nanochat backend, that of the checkout."""
     corpus, data = _corpus(store)
     training = store.read(Experiment).training
@@ -53,6 +54,7 @@ def tokenizer(store: Stored) -> dg.MaterializeResult:
         max_bytes=data.tokenizer_bytes,
         directory=directory,
         dataset_id=dataset_id,
+        progress=progress_of(context),
     )
     info = info.model_copy(update={"dataset_id": dataset_id})
     path = store.write(info)
@@ -68,13 +70,17 @@ def _checkout_tokenizer(store: Store, training: TrainingKnobs, corpus: Corpus, d
 
 
 @lane_asset(group="corpus", deps=["tokenizer"], settings=["data"], kinds=["numpy"])
-def token_shards(store: Stored) -> dg.MaterializeResult:
+def token_shards(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """The corpus as train and validation tokens, memory-mapped, split by document hash."""
     corpus, data = _corpus(store)
     info = store.read(TokenizerInfo)
     name = shards_fingerprint(corpus, info.tokenizer_id, data.validation_share)
     shards = build_shards(
-        corpus, info, store.locations.corpus_dir / f"shards_{name}", validation_share=data.validation_share
+        corpus,
+        info,
+        store.locations.corpus_dir / f"shards_{name}",
+        validation_share=data.validation_share,
+        progress=progress_of(context),
     )
     path = store.write(shards)
     return materialized(
