@@ -108,7 +108,7 @@ class GPT(nn.Module):
 
     def __init__(self, shape: ModelShape, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.shape, self.dtype = shape, dtype
+        self.shape, self.dtype, self.compiled = shape, dtype, False
         kv_width = shape.kv_heads * shape.head_dim
         self.token_embedding = nn.Embedding(shape.padded_vocab_size, shape.model_dim)
         self.value_embeddings = nn.ModuleDict(
@@ -151,7 +151,8 @@ class GPT(nn.Module):
         self.embedding_scales.fill_(0.1)
 
     def compile_parts(self) -> None:
-        """Compile the trunk; the head stays as it is, since it works a chunk at a time."""
+        """Compile the trunk, and the passes over a chunk of logits."""
+        self.compiled = True
         self.trunk = torch.compile(self.trunk)  # type: ignore[method-assign]
 
     def trunk(self, tokens: Tensor) -> Tensor:
@@ -171,7 +172,8 @@ class GPT(nn.Module):
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy [nats] of targets (B, T) given tokens (B, T)."""
         hidden = self.trunk(tokens).flatten(0, 1)
-        return mean_loss(hidden, self.head.weight[: self.shape.vocab_size], targets.flatten())
+        weight = self.head.weight[: self.shape.vocab_size]
+        return mean_loss(hidden, weight, targets.flatten(), compiled=self.compiled)
 
     @torch.no_grad()
     def losses(self, tokens: Tensor, targets: Tensor) -> Tensor:

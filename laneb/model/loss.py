@@ -3,13 +3,15 @@
 The logits of a batch are its largest tensor by far (positions x vocabulary). Here they live one chunk at a time, and
 the gradient is worked out while a chunk's logits are at hand: less memory, and on a CPU no fresh pages to fault in.
 
-The capped logit of z = h . w is s = c tanh(z / c). With r = 1 / (1 + exp(2 z / c)), s = c - 2 c r: one logistic in
-place of a hyperbolic tangent, which is slow on a CPU. Then exp(s - c) = exp(-2 c r) never overflows, the loss of target
-y is log sum_v exp(-2 c r_v) + 2 c r_y, and its gradient by z is (softmax(s) - onehot(y)) * 4 r (1 - r).
+The capped logit of z = h . w is s = c tanh(z / c) = c - 2 c r with r = sigmoid(-2 z / c): a CPU works a sigmoid out
+five times as fast as a tanh. With p = softmax(s) = softmax(-2 c r), the loss of target y is -log p_y (s is
+bounded, so that p_y never vanishes), and its gradient by z is (p - onehot(y)) * 4 r (1 - r).
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,61 +22,85 @@ SOFT_CAP = 15.0
 CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**30}
 """Size of a chunk's float32 logits: on a CPU they stay in its cache, on a GPU they fill it."""
 
+MIN_CHUNK_ROWS = 256
+"""Fewer positions would not repay reading the whole head for them."""
 
-def mean_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy [nats]. hidden: (N, D), any number format; weight: (V, D) float32; targets: (N,) integers."""
-    result: Tensor = _MeanLoss.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
+
+def mean_loss(hidden: Tensor, weight: Tensor, targets: Tensor, *, compiled: bool = False) -> Tensor:
+    """Mean cross-entropy [nats].
+
+    Args:
+        hidden: (N, D), any number format.
+        weight: (V, D), float32.
+        targets: (N,), integers.
+        compiled: fuse the passes over the logits with torch.compile.
+    """
+    result: Tensor = _MeanLoss.apply(hidden, weight, targets, compiled)  # type: ignore[no-untyped-call]
     return result
 
 
 def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy [nats] of each target, without gradient: (N,) float32."""
     weight = weight.detach().to(hidden.dtype)
-    return torch.cat([_chunk_losses(h @ weight.T, y)[2] for h, y in _chunks(hidden.detach(), weight, targets)])
+    chunks = _chunks(hidden.detach(), weight, targets)
+    return torch.cat([_losses(_probabilities(_logistic(h @ weight.T)), y) for h, y in chunks])
 
 
 def _chunks(hidden: Tensor, weight: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
     limit = CHUNK_BYTES.get(hidden.device.type, CHUNK_BYTES["cpu"])
-    rows = max(64, limit // (4 * weight.size(0)))
+    rows = max(MIN_CHUNK_ROWS, limit // (4 * weight.size(0)))
     return [(hidden[i : i + rows], targets[i : i + rows]) for i in range(0, targets.numel(), rows)]
 
 
-def _chunk_losses(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """r and softmax(s), both (n, V) float32, and the losses (n,), of logits z (n, V)."""
-    r = logits.float().mul_(2 / SOFT_CAP).exp_().add_(1).reciprocal_()
-    exponentials = (r * (-2 * SOFT_CAP)).exp_()
-    sums = exponentials.sum(-1, keepdim=True)
-    losses = sums.log() + r.gather(1, targets.unsqueeze(1)) * (2 * SOFT_CAP)
-    return r, exponentials.div_(sums), losses.squeeze(1)
+def _logistic(logits: Tensor) -> Tensor:
+    """r of logits z: (n, V) float32. Takes over float32 logits."""
+    return logits.float().mul_(-2 / SOFT_CAP).sigmoid_()
 
 
-def _chunk_gradient(r: Tensor, probabilities: Tensor, targets: Tensor, share: float) -> Tensor:
-    """Gradient of share * sum of losses by z, (n, V) float32; takes over both matrices."""
-    places = targets.unsqueeze(1)
-    gradient = probabilities.scatter_add_(1, places, probabilities.new_full(places.shape, -1.0))
-    return gradient.mul_(torch.addcmul(r, r, r, value=-1.0, out=r)).mul_(4 * share)
+def _probabilities(r: Tensor) -> Tensor:
+    """p, (n, V) float32."""
+    return (r * (-2 * SOFT_CAP)).softmax(-1)
+
+
+def _losses(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Losses (n,) float32."""
+    return -probabilities.gather(1, targets.unsqueeze(1)).squeeze(1).log()
+
+
+def _losses_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses (n,), and a quarter of the gradient of their sum by z, (n, V) in the logits' number format."""
+    r = _logistic(logits)
+    probabilities = _probabilities(r)
+    losses, places = _losses(probabilities, targets), targets.unsqueeze(1)
+    difference = probabilities.scatter_add_(1, places, probabilities.new_full(places.shape, -1.0))
+    return losses, difference.mul_(r.addcmul(r, r, value=-1.0)).to(logits.dtype)
+
+
+@functools.cache
+def _compiled() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return torch.compile(_losses_and_gradient)
 
 
 class _MeanLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, compiled: bool) -> Tensor:
         low = weight.to(hidden.dtype)
-        needs_gradient = hidden.requires_grad or weight.requires_grad
+        work = _compiled() if compiled else _losses_and_gradient
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
-        share, start = 1.0 / targets.numel(), 0
+        start = 0
         for h, y in _chunks(hidden, low, targets):
-            r, probabilities, losses = _chunk_losses(h @ low.T, y)
+            losses, gradient = work(h @ low.T, y)
             total += losses.sum()
-            if needs_gradient:
-                gradient = _chunk_gradient(r, probabilities, y, share).to(h.dtype)
-                torch.mm(gradient, low, out=hidden_gradient[start : start + y.numel()])
-                weight_gradient += gradient.T @ h
+            torch.mm(gradient, low, out=hidden_gradient[start : start + y.numel()])
+            weight_gradient += gradient.T @ h
             start += y.numel()
         ctx.save_for_backward(hidden_gradient, weight_gradient)
-        return total * share
+        ctx.scale = 4 / targets.numel()
+        return total / targets.numel()
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
-        return hidden_gradient * outputs[0].to(hidden_gradient.dtype), weight_gradient * outputs[0], None
+        scale = outputs[0] * ctx.scale
+        return hidden_gradient * scale.to(hidden_gradient.dtype), weight_gradient * scale, None, None
