@@ -22,6 +22,11 @@ hypothesis_settings.register_profile("shared", deadline=None)
 hypothesis_settings.load_profile("shared")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that wait for a daemon begin first, so that the others run meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def only_the_tests_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A person's LANE_B_* variables decide nothing in tests."""
