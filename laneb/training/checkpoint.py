@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import io
 import os
 import re
 from pathlib import Path
@@ -18,6 +18,19 @@ class CheckpointError(ValueError):
     """A checkpoint that can't be written, with the path and what to do."""
 
 
+class _Remembering(io.BufferedWriter):
+    """A file that keeps the error of a write: torch raises one of its own, which doesn't say why."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
 def save(directory: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `directory/step_<step>.pt` and drop all but the last two.
 
@@ -28,24 +41,36 @@ def save(directory: Path, step: int, state: dict[str, Any]) -> Path:
     temporary = directory / f".{path.name}.tmp"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(temporary, state)
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        reason = "the disk is full" if full else str(error)
         older = [kept for kept, _ in found(directory)]
         consequence = f"step {older[0]} is still there to resume from" if older else "there is no older one"
         raise CheckpointError(
-            f"checkpoint {path} can't be written: {reason}; {consequence}. Free some space and start the run again"
+            f"checkpoint {path} can't be written: {error.strerror or error}; {consequence}. "
+            "Free some space and start the run again"
         ) from error
     for _, old in found(directory)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    raw = path.open("wb", buffering=0)
+    file = _Remembering(raw)
+    try:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(raw.fileno())
+    except RuntimeError:
+        if file.error is None:
+            raise
+        raise file.error from None
+    finally:
+        # Closing the buffered file would try to write what could not be written.
+        raw.close()
 
 
 def path_of(directory: Path, step: int) -> Path:

@@ -133,20 +133,29 @@ class Reporter:
     def close(self) -> None:
         """Write everything out."""
         for file in self._files:
-            file.close()
+            with contextlib.suppress(OSError):  # said already, by the line that could not be written
+                file.close()
         if self._tracker is not None:
             self._tracker.close()
 
     def _log(self, line: str) -> None:
-        self._files[0].write(line + "\n")
-        self._files[0].flush()
+        self._append(0, line)
         with contextlib.suppress(OSError):  # nobody has to be listening
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
     def _event(self, name: str, **facts: Any) -> None:
-        self._files[1].write(json.dumps({"event": name, **facts}) + "\n")
-        self._files[1].flush()
+        self._append(1, json.dumps({"event": name, **facts}))
+
+    def _append(self, number: int, line: str) -> None:
+        try:
+            self._files[number].write(line + "\n")
+            self._files[number].flush()
+        except OSError as error:
+            raise ValueError(
+                f"{self._paths[number]} can't be written: {error.strerror or error}. Free some space and start the run "
+                "again: it goes on from its last checkpoint"
+            ) from error
 
 
 class Silent(Reporter):

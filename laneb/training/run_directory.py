@@ -56,7 +56,8 @@ def prepare_held(run_dir: Path, spec: RunSpec) -> State:
         kept.rename(run_dir)
     if read_result(run_dir, spec) is not None:
         return "done"
-    write_text(run_dir / SPEC, spec.to_json())
+    if not _holds(run_dir / SPEC, spec.to_json()):
+        write_text(run_dir / SPEC, spec.to_json())
     checkpoints = run_dir / CHECKPOINTS
     return "resume" if checkpoints.is_dir() and any(checkpoints.glob("step_*.pt")) else "fresh"
 
@@ -113,6 +114,13 @@ def held(run_dir: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             holder_path.unlink()
         lock.release()
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        return False
 
 
 def _holder(path: Path) -> str:

@@ -28,24 +28,34 @@ def check_tracking(wandb_run_base: str) -> None:
 
 
 class Tracker:
-    """A W&B run of a training run; a resumed one goes on under the same id. wandb's own WANDB_MODE=offline holds."""
+    """A W&B run of a training run; a resumed one goes on under the same id. wandb's own WANDB_MODE=offline holds.
+
+    Raises:
+        ValueError: W&B is not installed, or doesn't start.
+    """
 
     def __init__(self, spec: RunSpec, run_dir: Path) -> None:
         check_tracking(spec.wandb_run_base)
         import wandb
 
-        self._run: Any = wandb.init(
-            project=PROJECT,
-            name=f"{spec.wandb_run_base}_{spec.run_id}",
-            id=f"{spec.wandb_run_base}-{spec.fingerprint}",
-            resume="allow",
-            dir=str(run_dir),
-            config=spec.model_dump(mode="json"),
-        )
+        try:
+            self._run: Any = wandb.init(
+                project=PROJECT,
+                name=f"{spec.wandb_run_base}_{spec.run_id}",
+                id=f"{spec.wandb_run_base}-{spec.fingerprint}",
+                resume="allow",
+                dir=str(run_dir),
+                config=spec.model_dump(mode="json"),
+            )
+        except wandb.Error as error:
+            raise ValueError(
+                f"LANE_B_WANDB_RUN_BASE={spec.wandb_run_base}: W&B doesn't start: {error} "
+                f"Set WANDB_MODE=offline to keep its files here, or LANE_B_WANDB_RUN_BASE={OFF} to do without"
+            ) from error
 
     def log(self, step: int, numbers: dict[str, float]) -> None:
-        """Numbers of a step."""
-        self._run.log({"step": step, **numbers})
+        """Numbers of a step; of one that an earlier start logged already, W&B keeps the first."""
+        self._run.log(numbers, step=step)
 
     def close(self) -> None:
         """Upload what is left."""

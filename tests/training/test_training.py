@@ -170,6 +170,50 @@ def test_what_can_not_work_is_one_line_before_anything_is_trained(runs, damage, 
     assert not (run_dir / "checkpoint").exists()
 
 
+def test_a_checkpoint_that_can_not_be_written_leaves_the_one_before(uninterrupted):
+    runs, spec, result = uninterrupted
+    run_dir = runs.prepared(spec, "full")
+    stop_at(runs.start(run_dir), "step 00004", signal.SIGKILL)
+    script = (
+        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
+        f"sys.argv[1:] = [{str(run_dir / 'spec.json')!r}]; runpy.run_module('laneb.training', run_name='__main__')"
+    )
+    full = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert full.returncode == 1
+    assert "step_00000006.pt can't be written: File too large; step 3 is still there" in full.stderr
+    assert [path.name for path in (run_dir / "checkpoint").iterdir()] == ["step_00000003.pt"]
+    assert facts(runs.train(spec, "full")) == facts(result)
+
+
+def test_losses_go_to_wandb_under_one_id(runs, tmp_path):
+    stand_in = """
+import json, pathlib
+class Error(Exception): pass
+class Run:
+    def __init__(self, file): self.file = file
+    def log(self, numbers, step): self.file.write(json.dumps({"step": step, **numbers}) + "\\n")
+    def finish(self): self.file.close()
+def init(*, project, name, id, resume, dir, config):
+    if name.startswith("refused"): raise Error("no key.")
+    file = open(pathlib.Path(dir, "wandb.jsonl"), "a")
+    file.write(json.dumps({"name": name, "id": id, "resume": resume, "steps": config["steps"]}) + "\\n")
+    return Run(file)
+"""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "wandb.py").write_text(stand_in)
+    spec = runs.spec(wandb_run_base="mine")
+    run_dir = runs.prepared(spec)
+    assert runs.start(run_dir, PYTHONPATH=str(tmp_path / "site")).wait() == 0
+    first, *logged = [json.loads(line) for line in (run_dir / "wandb.jsonl").read_text().splitlines()]
+    assert first == {"name": f"mine_{spec.run_id}", "id": f"mine-{spec.fingerprint}", "resume": "allow", "steps": 12}
+    assert [entry["step"] for entry in logged if "val/bpb" in entry] == [0, 4, 8, 9, 10, 11, 12]
+    assert [entry["step"] for entry in logged if "train/loss" in entry] == list(range(12))
+    refused = runs.start(runs.prepared(runs.spec(seed=1, wandb_run_base="refused")), PYTHONPATH=str(tmp_path / "site"))
+    assert "W&B doesn't start: no key. Set WANDB_MODE=offline" in refused.communicate()[1]
+    assert refused.returncode == 1
+
+
 @pytest.mark.parametrize("text", ["", "{}", "not json", '{"steps": 0}'])
 def test_a_file_that_is_no_spec_is_refused(runs, tmp_path, text):
     (tmp_path / "spec.json").write_text(text)
