@@ -39,7 +39,10 @@ def bits_per_byte(
         between: called before each batch; may raise to abandon the evaluation.
 
     Returns:
-        bits per byte; NaN when no target stands for a byte.
+        bits per byte; NaN when a loss is.
+
+    Raises:
+        ValueError: no target stands for a byte.
     """
     sums = torch.zeros(2, dtype=torch.float64, device=device.reduction_device)
     for batch in batches:
@@ -48,8 +51,10 @@ def bits_per_byte(
         targets = rows[:, 1:].contiguous()
         losses = model.losses(rows[:, :-1], targets)
         lengths = token_bytes[targets]
-        sums[0] += (losses * (lengths > 0)).sum(dtype=torch.float64).to(sums.device)
+        sums[0] += (losses * (lengths > 0)).to(sums.device).sum(dtype=torch.float64)
         sums[1] += lengths.sum().to(sums.device)
     device.add_up(sums)
     nats, count = sums.tolist()
-    return nats / (math.log(2) * count) if count else math.nan
+    if not count:
+        raise ValueError("the validation rows hold special tokens only: add text, or raise LANE_B_EVAL_TOKENS")
+    return float(nats / (math.log(2) * count))

@@ -123,6 +123,7 @@ class Training:
         )
         self.progress = Progress()
         self.status: RunStatus = "ok"
+        self._fetched: tuple[int, torch.Tensor] = -1, torch.empty(0)
         self._started = time.monotonic()
         self._flops_per_step = flops_per_token(spec.shape) * spec.total_batch_size
 
@@ -185,10 +186,11 @@ class Training:
         for number in range(device.rank, passes, device.world):
             if device.world == 1:
                 self.stop.check()
-            rows = device.put(self.rows.batch(first + number * spec.device_batch_size, spec.device_batch_size))
+            rows = self._batch(first + number * spec.device_batch_size)
             loss = self.model(rows[:, :-1], rows[:, 1:]) / passes
             loss.backward()
             losses[0] += loss.detach()
+        self._fetch_ahead(first + (passes + device.rank) * spec.device_batch_size)
         # Several processes leave together or not at all, so the wish to stop travels with the gradients.
         losses[1] = self.stop.requested()
         mean, stop = device.add_up_gradients(self.model, losses).tolist()
@@ -196,6 +198,18 @@ class Training:
             self.optimizers.zero_grad()
             raise Interrupted(self.stop.requested() or int(stop))
         return float(mean)
+
+    def _batch(self, first: int) -> torch.Tensor:
+        """One forward pass's rows on the device."""
+        place, rows = self._fetched
+        if place == first:
+            return rows
+        return self.device.put(self.rows.batch(first, self.spec.device_batch_size))
+
+    def _fetch_ahead(self, first: int) -> None:
+        """Send the next step's first rows while the device still computes: a CPU has no time to win so."""
+        if self.device.kind == "cuda":
+            self._fetched = first, self.device.put(self.rows.batch(first, self.spec.device_batch_size))
 
     def _report_update(self, step: int, rate: float, took: float) -> None:
         spec, progress, peak = self.spec, self.progress, self.device.peak_flops

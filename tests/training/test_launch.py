@@ -1,0 +1,48 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from laneb.knobs import TrainingKnobs
+from laneb.training.estimate import estimate
+from laneb.training.launch import training_command
+
+SPEC = Path("runs/d2_i4_s1/spec.json")
+
+
+def test_a_process_is_the_module_on_the_spec():
+    assert training_command(SPEC, TrainingKnobs()) == [sys.executable, "-m", "laneb.training", str(SPEC)]
+
+
+def test_torchrun_gets_its_arguments_as_they_are():
+    knobs = TrainingKnobs(launcher="torchrun", launcher_args="--nproc-per-node=2 --rdzv-id 'my run'")
+    assert training_command(SPEC, knobs) == [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-id", "my run",
+        "-m", "laneb.training", str(SPEC),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"launcher_args": "--nproc-per-node=2"}, "only torchrun takes arguments"),
+        ({"launcher": "torchrun", "launcher_args": "'open"}, "No closing quotation"),
+        ({"launcher": "torchrun", "backend": "nanochat"}, "starts its own script"),
+    ],
+)
+def test_arguments_that_can_not_hold_are_refused(knobs, message):
+    with pytest.raises(ValueError, match=message):
+        training_command(SPEC, TrainingKnobs(**knobs))
+
+
+def test_longer_and_larger_runs_are_estimated_to_cost_more(runs):
+    small, longer, larger = runs.spec(), runs.spec(steps=1200), runs.spec(depth=8, aspect_ratio=64)
+    assert estimate(longer).seconds > 2 * estimate(small).seconds
+    assert estimate(longer).memory_bytes == estimate(small).memory_bytes
+    assert estimate(larger).memory_bytes > 1.2 * estimate(small).memory_bytes
+
+
+def test_the_estimated_memory_is_about_what_a_run_takes(uninterrupted):
+    _, spec, result = uninterrupted
+    assert result.peak_mem_mib is not None
+    assert 0.5 < estimate(spec).memory_bytes / 2**20 / result.peak_mem_mib < 2
