@@ -12,8 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laneb.corpus.shards import Shards, open_shards
+from laneb.storage.atomic import write_text
 from laneb.training.interruption import Interrupted, StopRequest
-from laneb.training.run_directory import LOG, RESULT, RunHeldError, held, prepare_held, read_spec
+from laneb.training.run_directory import LOG, RESULT, RunHeldError, held, prepare_held, read_result, read_spec
+from laneb.training.tracking import check_tracking, tracker_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +54,11 @@ def _train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
     if spec.backend == "nanochat":
         _train_in_checkout(spec, run_dir, stop)
         return
+    if read_result(run_dir, spec) is not None:
+        return
+    # What can't work is said before torch is imported, which takes longer than all of it.
+    shards = _shards_of(spec)
+    check_tracking(spec.wandb_run_base)
     from laneb.training.devices import Device
 
     device = Device(spec)
@@ -62,9 +70,19 @@ def _train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
                 done = prepare_held(run_dir, spec) == "done"
             if not device.agree(int(done)):
                 say = stack.enter_context(_dagster(stop)) if device.leads else _say_nothing
-                _train_prepared(spec, run_dir, device, stop, say)
+                _train_prepared(spec, run_dir, shards, device, stop, say)
     finally:
         device.close()
+
+
+def _shards_of(spec: RunSpec) -> Shards:
+    shards = open_shards(spec.shards_path)
+    if shards.info.corpus_fingerprint != spec.corpus_fingerprint:
+        raise ValueError(
+            f"the token shards at {spec.shards_path} are not those of the run (fingerprint "
+            f"{shards.info.corpus_fingerprint}, wanted {spec.corpus_fingerprint}): materialize token_shards again"
+        )
+    return shards
 
 
 def _train_in_checkout(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
@@ -76,20 +94,11 @@ def _train_in_checkout(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
 
 
 def _train_prepared(
-    spec: RunSpec, run_dir: Path, device: Device, stop: StopRequest, say: Callable[[str], None]
+    spec: RunSpec, run_dir: Path, shards: Shards, device: Device, stop: StopRequest, say: Callable[[str], None]
 ) -> None:
-    from laneb.corpus.shards import open_shards
-    from laneb.storage.atomic import write_text
     from laneb.training.loop import Training
     from laneb.training.reporting import Reporter, Silent
-    from laneb.training.tracking import tracker_for
 
-    shards = open_shards(spec.shards_path)
-    if shards.info.corpus_fingerprint != spec.corpus_fingerprint:
-        raise ValueError(
-            f"the token shards at {spec.shards_path} are not those of the run (fingerprint "
-            f"{shards.info.corpus_fingerprint}, wanted {spec.corpus_fingerprint}): materialize token_shards again"
-        )
     reporter = Reporter(run_dir, spec, say, tracker_for(spec, run_dir)) if device.leads else Silent(run_dir, spec)
     try:
         result = Training(spec, run_dir, shards, device, reporter, stop).run()

@@ -2,44 +2,12 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from run_facts import facts, losses
 
-from laneb.records.runs import RunResult
 from laneb.training.log import parse_log
-from laneb.training.run_directory import RunHeldError, held, prepare, read_result
-
-CPU_ERROR = 1e-5
-
-
-def facts(result: RunResult) -> dict[str, object]:
-    """What a result says that no clock has a say in."""
-    said = result.model_dump(exclude=set(result.volatile))
-    return said | {"val_curve": [(point.step, point.bpb) for point in result.val_curve]}
-
-
-def lines(run_dir: Path, start: str) -> list[str]:
-    return [line for line in (run_dir / "train.log").read_text().splitlines() if line.startswith(start)]
-
-
-def losses(run_dir: Path) -> list[str]:
-    """Step and running loss of every update in the log."""
-    return [line.split(" | ")[0] + line.split(" | ")[1] for line in lines(run_dir, "step")]
-
-
-def stop_at(process: "subprocess.Popen[str]", line: str, signal_number: int) -> int:
-    """Send a signal once the process has printed a line; its exit status."""
-    assert process.stdout is not None
-    for printed in process.stdout:
-        if printed.startswith(line):
-            process.send_signal(signal_number)
-            break
-    process.communicate()
-    return process.returncode
+from laneb.training.run_directory import prepare, read_result
 
 
 def test_a_run_learns_and_says_so_in_the_lines_that_people_read(uninterrupted):
@@ -83,33 +51,6 @@ def test_another_seed_gives_other_losses(uninterrupted):
     assert runs.train(runs.spec(seed=42)).final_val_bpb != result.final_val_bpb
 
 
-@pytest.mark.parametrize(
-    ("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
-)
-def test_a_stopped_run_ends_as_one_that_was_not(uninterrupted, signal_number, status):
-    runs, spec, result = uninterrupted
-    name = f"stopped_{signal_number}"
-    run_dir = runs.prepared(spec, name)
-    assert stop_at(runs.start(run_dir), "step 00007", signal_number) == status
-    assert prepare(run_dir, spec) == "resume"
-    assert facts(runs.train(spec, name)) == facts(result)
-    assert len(lines(run_dir, "Resuming optimization from step")) == 1
-    assert losses(run_dir) == losses(runs.folder / spec.run_id)
-    assert lines(run_dir, "Step") == lines(runs.folder / spec.run_id, "Step")
-
-
-def test_a_broken_checkpoint_falls_back_to_the_one_before_with_a_warning(uninterrupted):
-    runs, spec, result = uninterrupted
-    run_dir = runs.prepared(spec, "broken")
-    stop_at(runs.start(run_dir), "step 00007", signal.SIGKILL)
-    kept = sorted((run_dir / "checkpoint").iterdir())
-    assert [path.name for path in kept] == ["step_00000003.pt", "step_00000006.pt"]
-    kept[-1].write_bytes(kept[-1].read_bytes()[:1000])
-    assert facts(runs.train(spec, "broken")) == facts(result)
-    assert lines(run_dir, "Resuming") == ["Resuming optimization from step 3"]
-    assert "step_00000006.pt can't be read" in lines(run_dir, "Warning")[0]
-
-
 def test_a_finished_run_is_not_trained_again(uninterrupted):
     runs, spec, _ = uninterrupted
     run_dir = runs.folder / spec.run_id
@@ -130,18 +71,6 @@ def test_another_spec_sets_the_old_directory_aside_and_finds_it_again(uninterrup
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
         "run", f"run.{other.fingerprint}",
     ]  # fmt: skip
-
-
-def test_a_directory_has_one_process_at_a_time(runs):
-    spec = runs.spec()
-    run_dir = runs.prepared(spec)
-    with held(run_dir):
-        with pytest.raises(RunHeldError, match="is being trained by process"):
-            prepare(run_dir, spec)
-        refused = runs.start(run_dir)
-        assert "is being trained by process" in refused.communicate()[1]
-        assert refused.returncode == 75
-    assert prepare(run_dir, spec) == "fresh"
 
 
 def test_losses_that_are_no_numbers_end_the_run(runs):
@@ -168,22 +97,6 @@ def test_what_can_not_work_is_one_line_before_anything_is_trained(runs, damage, 
     assert process.returncode == 1 and message in error
     assert len(error.strip().splitlines()) == 1 and error.startswith("error: ")
     assert not (run_dir / "checkpoint").exists()
-
-
-def test_a_checkpoint_that_can_not_be_written_leaves_the_one_before(uninterrupted):
-    runs, spec, result = uninterrupted
-    run_dir = runs.prepared(spec, "full")
-    stop_at(runs.start(run_dir), "step 00004", signal.SIGKILL)
-    script = (
-        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
-        f"sys.argv[1:] = [{str(run_dir / 'spec.json')!r}]; runpy.run_module('laneb.training', run_name='__main__')"
-    )
-    full = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert full.returncode == 1
-    assert "step_00000006.pt can't be written: File too large; step 3 is still there" in full.stderr
-    assert [path.name for path in (run_dir / "checkpoint").iterdir()] == ["step_00000003.pt"]
-    assert facts(runs.train(spec, "full")) == facts(result)
 
 
 def test_losses_go_to_wandb_under_one_id(runs, tmp_path):
@@ -219,20 +132,6 @@ def test_a_file_that_is_no_spec_is_refused(runs, tmp_path, text):
     (tmp_path / "spec.json").write_text(text)
     process = runs.start(tmp_path)
     assert "is not a run's spec" in process.communicate()[1] and process.returncode == 1
-
-
-def test_two_processes_train_as_one(uninterrupted):
-    runs, spec, result = uninterrupted
-    run_dir = runs.prepared(spec, "two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = ["-m", "laneb.training", str(run_dir / "spec.json")]
-    ended = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-    shared = read_result(run_dir, spec)
-    assert shared is not None, ended.stderr
-    assert [point.step for point in shared.val_curve] == [point.step for point in result.val_curve]
-    for ours, theirs in zip(shared.val_curve, result.val_curve, strict=True):
-        assert ours.bpb == pytest.approx(theirs.bpb, rel=1e-3)
-    assert len(lines(run_dir, "Step")) == len(result.val_curve)
 
 
 def test_a_run_is_timed_and_measured(uninterrupted):
