@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,6 +46,22 @@ def keep_freed_memory() -> None:
         if mallopt is not None:
             for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 * 2**20)):
                 mallopt(parameter, value)
+
+
+def peak_resident_mib() -> float:
+    """Most memory this process held so far [MiB].
+
+    Linux is asked for the peak since the program began (VmHWM): getrusage's figure starts at the parent's size, which
+    a child that was forked from a large process would report as its own.
+    """
+    if sys.platform.startswith("linux"):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 class Device:
@@ -153,10 +170,7 @@ class Device:
         """Most memory held so far [MiB]: the GPU's, or this process's resident set."""
         if self.kind == "cuda":
             return torch.cuda.max_memory_allocated(self.torch_device) / 2**20
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+        return peak_resident_mib()
 
     def close(self) -> None:
         """Leave the process group."""

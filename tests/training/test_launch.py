@@ -46,3 +46,11 @@ def test_the_estimated_memory_is_about_what_a_run_takes(uninterrupted):
     _, spec, result = uninterrupted
     assert result.peak_mem_mib is not None
     assert 0.5 < estimate(spec).memory_bytes / 2**20 / result.peak_mem_mib < 2
+
+
+def test_the_peak_memory_is_the_run_s_own_however_large_its_parent_is(runs, uninterrupted):
+    alone = uninterrupted[2].peak_mem_mib
+    ballast = b"x" * (1 << 30)
+    nested = runs.train(runs.spec()).peak_mem_mib
+    assert len(ballast) == 1 << 30
+    assert 0.8 < nested / alone < 1.25
