@@ -30,6 +30,9 @@ LOCK = ".laneb_run.lock"
 SOURCE_HASH = "source_hash"
 """Metadata of `baseline_results`: the content of the imported directory that it was made from."""
 
+RUN_KEY_TAG = "dagster/run_key"
+"""By which Dagster knows the run that a sensor's request led to."""
+
 _ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -123,7 +126,7 @@ def imported_results_changed(watch: Watch) -> Decision:
     seen = materialization.metadata.get(SOURCE_HASH) if materialization else None
     if seen is not None and seen.value == now:
         return dg.SkipReason("the imported results are unchanged")
-    return [_analysis_run(watch, f"results-{now}-{watch.latest('baseline_results')}")]
+    return _untried(watch, [_analysis_run(watch, f"results-{now}-{watch.latest('baseline_results')}")])
 
 
 def _analysis(watch: Watch) -> Decision | None:
@@ -138,7 +141,7 @@ def _analysis(watch: Watch) -> Decision | None:
     stale = [str(key) for key, state in watch.states("calibration_runs").items() if not (state.fresh or state.missing)]
     if stale:
         return dg.SkipReason(f"baselines changed, but calibration_runs {', '.join(stale)} are stale: materialize them")
-    return [_analysis_run(watch, f"analysis-{watch.latest('baseline_runs')}")]
+    return _untried(watch, [_analysis_run(watch, f"analysis-{watch.latest('baseline_runs')}")])
 
 
 def _analysis_run(watch: Watch, run_key: str) -> dg.RunRequest:
@@ -161,7 +164,8 @@ def _candidates(watch: Watch) -> Decision | None:
     if not waiting:
         return None
     inference = watch.latest("ratio_inference")
-    return [_run(watch, "candidates", ["candidate_runs"], f"candidates-{inference}-{seed}", seed) for seed in waiting]
+    runs = [_run(watch, "candidates", ["candidate_runs"], f"candidates-{inference}-{seed}", seed) for seed in waiting]
+    return _untried(watch, runs)
 
 
 def _closing(watch: Watch) -> Decision | None:
@@ -170,7 +174,7 @@ def _closing(watch: Watch) -> Decision | None:
     if not watch.made("candidate_runs") or not moved:
         return None
     newest = max(watch.latest("candidate_runs"), watch.latest("ratio_inference"))
-    return [_run(watch, "analysis", CLOSING, f"summary-{newest}")]
+    return _untried(watch, [_run(watch, "analysis", CLOSING, f"summary-{newest}")])
 
 
 def _run(watch: Watch, job: str, names: Iterable[str], run_key: str, partition: str | None = None) -> dg.RunRequest:
@@ -180,6 +184,33 @@ def _run(watch: Watch, job: str, names: Iterable[str], run_key: str, partition: 
         asset_selection=[watch.key(name) for name in names],
         partition_key=partition,
     )
+
+
+def _untried(watch: Watch, requests: list[dg.RunRequest]) -> Decision:
+    """The requests that no run was started for yet; without any, how those runs ended.
+
+    Dagster starts a run key once. What failed would most likely fail again, and what a person cancelled isn't wanted,
+    so both are left to that person; a run that was killed is started again by the instance's run_retries.
+    """
+    untried, outcomes = [], []
+    for request in requests:
+        runs = watch.instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: request.run_key or ""}), limit=1)
+        if runs:
+            outcomes.append(_outcome(request, runs[0]))
+        else:
+            untried.append(request)
+    return untried or dg.SkipReason("; ".join(outcomes))
+
+
+def _outcome(request: dg.RunRequest, run: dg.DagsterRun) -> str:
+    names = ", ".join(key.path[-1] for key in request.asset_selection or ())
+    what = f"{names} {request.partition_key}" if request.partition_key else names
+    how = {
+        dg.DagsterRunStatus.FAILURE: "failed",
+        dg.DagsterRunStatus.CANCELED: "was cancelled",
+        dg.DagsterRunStatus.SUCCESS: "has ended, but what it made is out of date again",
+    }.get(run.status, "is under way")
+    return f"run {run.run_id[:8]} of {what} {how}: look at it, then materialize {what} yourself"
 
 
 def _busy(watch: Watch) -> str | None:

@@ -100,13 +100,15 @@ def schema_export(file: str, every: bool, profile: str | None, work_dir: str | N
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--all", "every", is_flag=True, help="All experiments in the DuckDB file side by side.")
 @PROFILE
 @WORK_DIR
-def summary(as_json: bool, profile: str | None, work_dir: str | None) -> None:
+def summary(as_json: bool, every: bool, profile: str | None, work_dir: str | None) -> None:
     """The summary from the DuckDB table, and the verdict."""
-    from laneb_assets.commands.summary import summary_command
+    from laneb_assets.commands.summary import experiments_command, summary_command
 
-    summary_command(profile, work_dir, as_json=as_json)
+    command = experiments_command if every else summary_command
+    command(profile, work_dir, as_json=as_json)
 
 
 def main(arguments: Any = None) -> None:

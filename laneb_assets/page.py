@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from laneb.decision.comparison import COLUMNS
 from laneb.decision.report import ARM_COLUMNS, Report
 from laneb.storage.store import Store
 
@@ -25,8 +26,8 @@ figcaption { color: #6b7280; font-size: .9rem }
 """
 
 
-def report_page(report: Report, store: Store) -> str:
-    """The page's HTML; plots that aren't made yet are left out."""
+def report_page(report: Report, store: Store, experiments: Sequence[Sequence[str]]) -> str:
+    """The page's HTML; plots that aren't made yet are left out, and so is a comparison of one experiment."""
     decision = report.verdict.decision
     parts = [
         f"<h1>Lane B, {escape(report.experiment)}: <span class={decision}>{decision}</span></h1>",
@@ -35,6 +36,7 @@ def report_page(report: Report, store: Store) -> str:
         _table(ARM_COLUMNS, report.arm_rows()),
         *(["<h2>Warnings</h2>", _list(report.warnings)] if report.warnings else []),
         *(_figure(store, name, caption) for name, caption in PLOTS.items()),
+        *(["<h2>Experiments side by side</h2>", _table(COLUMNS, experiments)] if experiments else []),
         f"<p>Made {escape(report.verdict.timestamp_utc)}.</p>",
     ]
     head = f'<meta charset="utf-8"><title>Lane B, {escape(report.experiment)}</title><style>{_STYLE}</style>'

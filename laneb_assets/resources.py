@@ -1,8 +1,10 @@
 """What assets are handed: the experiment's store, its warehouse, and the trainer."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
+import tenacity
 from dagster._core.errors import DagsterPipesExecutionError  # not exported, unlike every other error
 
 from laneb.places import Locations
@@ -11,7 +13,7 @@ from laneb.records.runs import RunResult
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 from laneb.training.launch import training_command
-from laneb.training.run_directory import LOG, SPEC, prepare, read_result
+from laneb.training.run_directory import HELD_BY_ANOTHER, LOG, SPEC, RunHeldError, prepare, read_result
 from laneb.training.spec import RunSpec
 
 Stored = dg.ResourceParam[Store]
@@ -35,36 +37,54 @@ class Trainer:
     def train(self, context: dg.AssetExecutionContext, spec: RunSpec) -> RunResult:
         """The finished run of `spec`: trained, resumed from its checkpoint, or read when it was trained before.
 
+        While another process trains it, its result is waited for.
+
         Raises:
             dg.Failure: the training process failed; the log's last lines say why.
         """
         run_dir = self.locations.runs_dir / spec.run_id
+        # A run has several roles in a lane, so two partitions can want it at once: one trains it, the other waits.
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(RunHeldError),
+            wait=tenacity.wait_fixed(2),
+            before_sleep=lambda state: _say_once(context, state),
+        )
+        retrying(self._train, context, run_dir, spec)
+        result = read_result(run_dir, spec)
+        if result is None:
+            raise dg.Failure(f"{spec.run_id} ended without a result; see {run_dir / LOG}.", allow_retries=False)
+        return result
+
+    def _train(self, context: dg.AssetExecutionContext, run_dir: Path, spec: RunSpec) -> None:
         state = prepare(run_dir, spec)
         if state == "done":
             context.log.info(f"{spec.run_id} was trained before ({spec.fingerprint}); nothing to train.")
-        else:
-            context.log.info(f"{spec.run_id}: {spec.steps} steps, {state}; log at {run_dir / 'train.log'}")
-            launcher = Store(self.locations).read(Experiment).training
-            self._run(context, training_command(run_dir / SPEC, launcher), spec)
-        result = read_result(run_dir, spec)
-        if result is None:
-            raise dg.Failure(f"{spec.run_id} ended without a result; see {run_dir / 'train.log'}.", allow_retries=False)
-        return result
-
-    def _run(self, context: dg.AssetExecutionContext, command: list[str], spec: RunSpec) -> None:
-        log = self.locations.runs_dir / spec.run_id / LOG
+            return
+        context.log.info(f"{spec.run_id}: {spec.steps} steps, {state}; log at {run_dir / LOG}")
+        command = training_command(run_dir / SPEC, Store(self.locations).read(Experiment).training)
         try:
             self.client.run(context=context, command=command, extras={"run_id": spec.run_id})
         except DagsterPipesExecutionError as error:
-            if any(str(error).endswith(f"code {code}") for code in _STOPPED_CODES):
+            if _exited_with(error, HELD_BY_ANOTHER):
+                raise RunHeldError(f"{run_dir} is being trained by another process") from None
+            if _exited_with(error, *_STOPPED_CODES):
                 raise dg.Failure(
                     f"{STOPPED}: {spec.run_id} (seed {spec.seed}) has a checkpoint", allow_retries=False
                 ) from None
             raise dg.Failure(
-                f"{spec.run_id} (seed {spec.seed}): {error}. Its log: {log}. Materialize the partition "
+                f"{spec.run_id} (seed {spec.seed}): {error}. Its log: {run_dir / LOG}. Materialize the partition "
                 "again to go on from its last checkpoint.",
                 allow_retries=False,
             ) from error
+
+
+def _say_once(context: dg.AssetExecutionContext, state: tenacity.RetryCallState) -> None:
+    if state.attempt_number == 1 and state.outcome is not None:
+        context.log.info(f"{state.outcome.exception()}; its result is waited for")
+
+
+def _exited_with(error: DagsterPipesExecutionError, *codes: int) -> bool:
+    return any(str(error).endswith(f"code {code}") for code in codes)
 
 
 Training = dg.ResourceParam[Trainer]

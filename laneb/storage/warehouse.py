@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TABLE = "lane_b_inference_schema"
 VERSION_TABLE = "lane_b_schema_version"
 SCHEMA_VERSION = 1
+ARM_COLUMNS = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "time_to_target_sec")
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
 # DuckDB refuses a second connection of another configuration within one process, so those take turns.
 _one_connection = threading.Lock()
@@ -139,6 +140,21 @@ class Warehouse:
     def all_rows(self, experiment: str | None = None) -> pd.DataFrame:
         """Every row, earlier campaigns too, of one experiment or of all."""
         return self._select(*_every(experiment))
+
+    def arms(self) -> pd.DataFrame:
+        """Experiments side by side: a row for each one's inferred, confirmation or fallback runs.
+
+        Returns:
+            experiment, arm, runs, and medians over the current `ok` rows: ratio, threshold [bpb], min_val_bpb [bpb],
+            time_to_target_sec [s], of the runs that reached the threshold.
+        """
+        query = (
+            "SELECT experiment, lane_b_decision AS arm, count(*) AS runs, median(chosen_ratio) AS ratio, "
+            "median(target_metric_threshold) AS threshold, median(min_val_bpb) AS min_val_bpb, "
+            "median(time_to_target_sec_measured) AS time_to_target_sec, max(revision) AS revision "
+            f"FROM ({_current('TRUE')}) WHERE status = 'ok' GROUP BY ALL"
+        )
+        return self._select(query, [], columns=", ".join(ARM_COLUMNS))
 
     def csv_texts(self, experiment: str, *, every: bool = False) -> list[str]:
         """The CSV text of the current rows, or of every row."""

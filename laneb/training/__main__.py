@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 from laneb.corpus.shards import Shards, open_shards
 from laneb.storage.atomic import write_text
 from laneb.training.interruption import Interrupted, StopRequest
-from laneb.training.run_directory import LOG, RESULT, RunHeldError, held, prepare_held, read_result, read_spec
+from laneb.training.run_directory import (
+    HELD_BY_ANOTHER,
+    LOG,
+    RESULT,
+    RunHeldError,
+    held,
+    prepare_held,
+    read_result,
+    read_spec,
+)
 from laneb.training.tracking import check_tracking, tracker_for
 
 if TYPE_CHECKING:
@@ -23,8 +32,6 @@ if TYPE_CHECKING:
 
     from laneb.training.devices import Device
     from laneb.training.spec import RunSpec
-
-HELD_BY_ANOTHER = 75
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +49,7 @@ def main(arguments: list[str]) -> int:
         print(f"{arguments[0]}: {interruption}", file=sys.stderr)
         return 128 + interruption.signal_number
     except RunHeldError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}: wait until it ends, or stop it", file=sys.stderr)
         return HELD_BY_ANOTHER
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SPEC, RESULT, LOG, EVENTS, CHECKPOINTS = "spec.json", "result.json", "train.log", "events.jsonl", "checkpoint"
 
+HELD_BY_ANOTHER = 75
+"""Exit status of a training process that found another one at work on its run: EX_TEMPFAIL."""
+
 State = Literal["done", "resume", "fresh"]
 
 
@@ -101,9 +104,7 @@ def held(run_dir: Path) -> Iterator[None]:
         lock = FileLock(lock_path, timeout=0)
         lock.acquire()
     except Timeout:
-        raise RunHeldError(
-            f"{run_dir} is being trained by {_holder(holder_path)}: wait until it ends, or stop it"
-        ) from None
+        raise RunHeldError(f"{run_dir} is being trained by {_holder(holder_path)}") from None
     except OSError as error:
         raise ValueError(f"{run_dir} can't be written: {error.strerror or error}") from error
     try:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from laneb.decision.comparison import comparison_markdown, comparison_rows
 from laneb.decision.report import report_of
 from laneb.records.experiment import Experiment
 from laneb.storage.atomic import write_text
@@ -30,9 +31,12 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
         context.log.warning(warning)
     path = store.write(report.verdict)
     crossing_times = plotted(store, "crossing_times", crossing_times_figure(report.verdict))
-    write_text(store.locations.work_dir / "summary.md", report.markdown())
+    arms = warehouse.arms()
+    experiments = comparison_rows(arms) if arms["experiment"].nunique() > 1 else []
+    markdown = report.markdown() + comparison_markdown(experiments)
+    write_text(store.locations.work_dir / "summary.md", markdown)
     page = store.locations.work_dir / "report.html"
-    write_text(page, report_page(report, store))
+    write_text(page, report_page(report, store, experiments))
     return materialized(
         report.verdict,
         path,
@@ -42,7 +46,7 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
         extra={
             "crossing_times": crossing_times,
             "report": dg.MetadataValue.path(str(page)),
-            "summary": dg.MetadataValue.md(report.markdown()),
+            "summary": dg.MetadataValue.md(markdown),
             **column_schema(rows),
         },
     )

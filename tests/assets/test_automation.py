@@ -35,6 +35,11 @@ def report(instance: dg.DagsterInstance, name: str, version: str | None, partiti
     )
 
 
+def ran(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    """A run that the daemon started for a request, and how it ended."""
+    instance.add_run(dg.DagsterRun(job_name="candidates", status=status, tags={"dagster/run_key": request.run_key}))
+
+
 def started(decision) -> list[tuple[str, str | None]]:
     assert isinstance(decision, list), decision
     return [(key.path[-1], request.partition_key) for request in decision for key in request.asset_selection]
@@ -70,6 +75,25 @@ def test_going_back_to_an_earlier_baseline_is_a_change_too(finished_lane, instan
 def test_candidates_follow_an_inference_that_changed(finished_lane, instance) -> None:
     report(instance, "ratio_inference", "other")
     assert started(decide(finished_lane, instance)) == [("candidate_runs", "41"), ("candidate_runs", "42")]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(dg.DagsterRunStatus.FAILURE, "failed"), (dg.DagsterRunStatus.CANCELED, "was cancelled")]
+)
+def test_a_candidate_that_did_not_end_well_is_named_and_not_started_again_by_itself(
+    finished_lane, instance, status, said
+) -> None:
+    report(instance, "ratio_inference", "other")
+    first, second = decide(finished_lane, instance)
+    ran(instance, first, status)
+    assert started([second]) == started(decide(finished_lane, instance)) == [("candidate_runs", "42")]
+    ran(instance, second, dg.DagsterRunStatus.SUCCESS)
+    decision = decide(finished_lane, instance)
+    assert isinstance(decision, dg.SkipReason)
+    assert f"of candidate_runs 41 {said}" in str(decision.skip_message)
+    report(instance, "candidate_runs", "by hand", "41")
+    report(instance, "candidate_runs", "new", "42")
+    assert started(decide(finished_lane, instance)) == [("inference_schema", None), ("lane_b_summary", None)]
 
 
 def test_schema_rows_and_summary_follow_when_all_candidates_are_there(finished_lane, instance) -> None:

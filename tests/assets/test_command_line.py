@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from server import wait_until
 
-from laneb.storage.schema_table import SCHEMA_COLUMNS
+from laneb.storage.schema_table import SCHEMA_COLUMNS, row_from_values
 
 
 def laneb(lane, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -95,6 +95,15 @@ def test_summary_as_json_holds_winners_tally_and_verdict(finished_once) -> None:
     summary = json.loads(done.stdout)
     assert summary["decision"] in ("ACCEPT", "REJECT", "INCONCLUSIVE")
     assert summary["summary"]["recommended_lane_b_decision"] in ("inferred", "confirmation", "fallback")
+
+
+def test_experiments_that_share_a_table_are_shown_side_by_side(finished_lane) -> None:
+    alone = laneb(finished_lane, "summary", "--all")
+    assert [line.split()[0] for line in alone.stdout.splitlines()] == ["experiment", "micro", "micro"]
+    rows = [row_from_values({"run_id": "r", "seed": 41, "lane_b_decision": "fallback", "status": "ok"})]
+    finished_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)
+    arms = json.loads(laneb(finished_lane, "summary", "--all", "--json").stdout)["arms"]
+    assert {(arm["experiment"], arm["runs"]) for arm in arms} == {("micro", 2), ("other", 1)}
 
 
 def test_a_summary_before_any_run_says_what_to_do(lane) -> None:

@@ -1,6 +1,8 @@
 """The lane as Dagster runs it, on a micro profile: what is made, and what a change reruns."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,9 +14,9 @@ from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.inference import Inference
 from laneb.storage.overrides import write_overrides
-from laneb.storage.schema_table import SCHEMA_COLUMNS
+from laneb.storage.schema_table import SCHEMA_COLUMNS, row_from_values
 from laneb_assets.definitions import definitions_of
-from laneb_assets.headless import Outcome, run_lane
+from laneb_assets.headless import Outcome, Step, materialize_step, run_lane, steps_of
 
 
 def run(lane) -> list[Outcome]:
@@ -54,6 +56,31 @@ def test_a_calibration_run_that_is_a_baseline_too_is_trained_once(finished_once)
     assert Counter(point.horizon_tokens for point in points) == {6 * 128: 2, 12 * 128: 2, 18 * 128: 2}
     specs = list(finished_once.settings.locations.runs_dir.glob("*/spec.json"))
     assert len([path for path in specs if json.loads(path.read_text())["steps"] == 12]) == 2
+
+
+def test_two_partitions_that_want_the_same_run_at_once_train_it_once_and_both_have_it(lane) -> None:
+    steps = steps_of(lane.settings)
+    with lane.instance() as instance:
+        for step in steps[: steps.index(Step("baseline_runs", "41"))]:
+            outcome = materialize_step(lane.settings, definitions_of(lane.settings), instance, step)
+            assert outcome.error == ""
+    dagster = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "laneb_assets.definitions"]
+    both = [
+        subprocess.Popen(
+            [*dagster, "--select", f'key:"micro/{asset}"', "--partition", partition],
+            env=lane.environment(),
+            cwd=lane.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for asset, partition in (("baseline_runs", "41"), ("calibration_runs", "12|41"))
+    ]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert lane.store.run_hash("baseline_s41") == lane.store.run_hash("laneb_calib_12_s41")
+    [log] = lane.settings.locations.runs_dir.glob("*/train.log")
+    assert log.read_text().count("Step 00000 | Validation") == 1
 
 
 def test_the_schema_table_has_a_row_per_candidate_and_its_export_the_21_columns(finished_once) -> None:
@@ -144,3 +171,15 @@ def test_a_work_directory_that_was_deleted_is_made_again(finished_lane) -> None:
     names = made(run(finished_lane))
     assert {"baseline_runs", "dataset_stats", "ratio_inference"} <= set(names)
     assert at.infer_json.exists()
+
+
+def test_the_report_sets_experiments_that_share_a_table_side_by_side(finished_lane) -> None:
+    page = finished_lane.settings.locations.work_dir / "report.html"
+    assert "side by side" not in page.read_text()
+    rows = [row_from_values({"run_id": "r", "seed": 41, "lane_b_decision": "fallback", "status": "ok"})]
+    finished_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)
+    with finished_lane.instance() as instance:
+        step = Step("lane_b_summary")
+        materialize_step(finished_lane.settings, definitions_of(finished_lane.settings), instance, step)
+    assert "<td>other</td><td>fallback</td><td>1</td>" in page.read_text()
+    assert "| other | fallback | 1 |" in page.with_name("summary.md").read_text()

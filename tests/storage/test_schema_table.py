@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from laneb.decision.comparison import comparison_rows
 from laneb.storage.atomic import StorageError
 from laneb.storage.schema_table import SCHEMA_COLUMNS, SchemaRow, parse_schema_csv, render_schema_csv, row_from_values
 from laneb.storage.warehouse import TABLE, Warehouse
@@ -49,6 +50,19 @@ def test_experiments_share_the_file_and_not_their_rows(warehouse: Warehouse) -> 
     warehouse.upsert("small", [row()], ["f1"], skip_existing=True)
     assert len(warehouse.current_rows("tiny")) == 1
     assert len(warehouse.all_rows()) == 2
+
+
+def test_experiments_are_compared_by_their_current_runs_that_ended_well(warehouse: Warehouse) -> None:
+    assert warehouse.arms().empty
+    for seed, time in ((41, 10.0), (42, None), (43, 14.0)):
+        earlier = row(f"laneb_inferred_s{seed}", chosen_ratio=9.0, time_to_target_sec_measured=1.0)
+        current = row(f"laneb_inferred_s{seed}", chosen_ratio=2.0, time_to_target_sec_measured=time)
+        warehouse.upsert("tiny", [earlier], ["f1"], skip_existing=True)
+        warehouse.upsert("tiny", [current], ["f2"], skip_existing=True)
+    warehouse.upsert("tiny", [row("failed", status="failed_nan", chosen_ratio=3.0)], ["f1"], skip_existing=True)
+    warehouse.upsert("small", [row(lane_b_decision="fallback", chosen_ratio=5.0)], ["f1"], skip_existing=True)
+    shown = [("tiny", "inferred", "3", "2", "-", "-", "12.00 s"), ("small", "fallback", "1", "5", "-", "-", "-")]
+    assert comparison_rows(warehouse.arms()) == shown
 
 
 def test_unknown_numbers_are_empty_cells_and_nulls(warehouse: Warehouse) -> None:

@@ -1,0 +1,42 @@
+"""Experiments side by side, from the DuckDB table that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("experiment", "arm", "runs", "ratio", "threshold", "median bpb", "median time")
+
+
+def comparison_rows(arms: pd.DataFrame) -> list[tuple[str, ...]]:
+    """A row of `COLUMNS` per experiment and arm, as text.
+
+    Args:
+        arms: what `Warehouse.arms` gives. Each experiment's time is to its own threshold.
+    """
+    return [
+        (
+            str(arm["experiment"]),
+            str(arm["arm"]),
+            str(arm["runs"]),
+            _number(arm["ratio"], ".4g"),
+            _number(arm["threshold"], ".4f"),
+            _number(arm["min_val_bpb"], ".4f"),
+            _number(arm["time_to_target_sec"], ".2f", " s"),
+        )
+        for arm in arms.to_dict("records")
+    ]
+
+
+def comparison_markdown(rows: list[tuple[str, ...]]) -> str:
+    """The rows as a table in Markdown, empty without any."""
+    if not rows:
+        return ""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows]
+    return "\n## Experiments side by side\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _number(value: float | None, style: str, unit: str = "") -> str:
+    return "-" if value is None or value != value else f"{value:{style}}{unit}"
