@@ -66,6 +66,11 @@ class Locations:
         return self.local_dir / "runs"
 
     @property
+    def run_results_dir(self) -> AnyPath:
+        """Results of runs, by the role that they have in the lane."""
+        return self.work_dir / "run_results"
+
+    @property
     def corpus_dir(self) -> Path:
         """Tokenizers and token shards, by fingerprint, shared by all experiments under the base."""
         return self.base_dir / "laneb" / "corpus"
@@ -74,6 +79,16 @@ class Locations:
     def plots_dir(self) -> AnyPath:
         """Plots at full size."""
         return self.work_dir / "plots"
+
+    @property
+    def summary_md(self) -> AnyPath:
+        """The report as Markdown."""
+        return self.work_dir / "summary.md"
+
+    @property
+    def report_html(self) -> AnyPath:
+        """The report as one self-contained page."""
+        return self.work_dir / "report.html"
 
 
 class PlaceError(ValueError):

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from laneb.places import AnyPath
 from laneb.records.candidates import MODES
 from laneb.settings import Settings, SettingsError, read_overrides
 from laneb.storage import roles
@@ -148,12 +149,19 @@ def _up_to_date(settings: Settings, defs: dg.Definitions, instance: dg.DagsterIn
     if not _is_what_was_made(settings, instance, store, step):
         return False
     if step.partition is None:
-        files = {
-            "baseline_results": store.locations.baseline_results_csv,
-            "inference_schema": store.locations.manifest_csv,
-        }
-        return store.has_made(step.asset) and (step.asset not in files or files[step.asset].exists())
+        return store.has_made(step.asset) and all(path.exists() for path in _files(store, step.asset))
     return any(store.has_run(role) for role in _roles(step))
+
+
+def _files(store: Store, asset: str) -> list[AnyPath]:
+    """What an asset makes beside its record."""
+    at = store.locations
+    files = {
+        "baseline_results": [at.baseline_results_csv],
+        "inference_schema": [at.manifest_csv, at.schema_path, at.duckdb_path],
+        "lane_b_summary": [at.summary_md, at.report_html],
+    }
+    return files.get(asset, [])
 
 
 def _is_what_was_made(settings: Settings, instance: dg.DagsterInstance, store: Store, step: Step) -> bool:

@@ -113,7 +113,7 @@ class Store:
 
     def run_path(self, name: str) -> AnyPath:
         """Where the result of the run in the role `name` (such as baseline_s41) is kept."""
-        return self.locations.work_dir / "run_results" / f"{name}.json"
+        return self.locations.run_results_dir / f"{name}.json"
 
     def write_run(self, name: str, result: RunResult) -> AnyPath:
         """Keep a run's result under its role."""

@@ -34,8 +34,8 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     arms = warehouse.arms()
     experiments = comparison_rows(arms) if arms["experiment"].nunique() > 1 else []
     markdown = report.markdown() + comparison_markdown(experiments)
-    write_text(store.locations.work_dir / "summary.md", markdown)
-    page = store.locations.work_dir / "report.html"
+    write_text(store.locations.summary_md, markdown)
+    page = store.locations.report_html
     write_text(page, report_page(report, store, experiments))
     return materialized(
         report.verdict,

@@ -166,15 +166,16 @@ def test_an_unwritable_work_directory_is_said_before_anything_is_trained(lane, t
 
 def test_a_work_directory_that_was_deleted_is_made_again(finished_lane) -> None:
     at = finished_lane.settings.locations
-    for path in (at.infer_json, at.stats_json, at.work_dir / "run_results" / "baseline_s41.json"):
+    paths = (at.infer_json, at.stats_json, at.run_results_dir / "baseline_s41.json", at.duckdb_path, at.report_html)
+    for path in paths:
         path.unlink()
     names = made(run(finished_lane))
-    assert {"baseline_runs", "dataset_stats", "ratio_inference"} <= set(names)
-    assert at.infer_json.exists()
+    assert set(names) == {"baseline_runs", "dataset_stats", "ratio_inference", "inference_schema", "lane_b_summary"}
+    assert all(path.exists() for path in paths)
 
 
 def test_the_report_sets_experiments_that_share_a_table_side_by_side(finished_lane) -> None:
-    page = finished_lane.settings.locations.work_dir / "report.html"
+    page = finished_lane.settings.locations.report_html
     assert "side by side" not in page.read_text()
     rows = [row_from_values({"run_id": "r", "seed": 41, "lane_b_decision": "fallback", "status": "ok"})]
     finished_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)

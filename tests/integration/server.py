@@ -78,6 +78,33 @@ class Server:
         assert "backfillId" in launched, launched
         return str(launched["backfillId"])
 
+    def materialize(self, key: list[str], *, partition: str | None = None, config: Any = None) -> str:
+        """What the UI launches for one asset, or one partition of it; gives the run's id."""
+        query = """mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+            __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+            ... on RunConfigValidationInvalid { errors { message } } } }"""
+        question = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+        [repository] = self.ask(question)["repositoriesOrError"]["nodes"]
+        params = {
+            "selector": {
+                "repositoryName": repository["name"],
+                "repositoryLocationName": repository["location"]["name"],
+                "pipelineName": "__ASSET_JOB",
+                "assetSelection": [{"path": key}],
+            },
+            "mode": "default",
+            "runConfigData": config or {},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}] if partition else []},
+        }
+        launched = self.ask(query, params=params)["launchPipelineExecution"]
+        assert "run" in launched, launched
+        return str(launched["run"]["runId"])
+
+    def terminate(self, run_id: str) -> None:
+        """What the UI's "Terminate" does."""
+        query = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+        assert self.ask(query, id=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+
     def kill(self) -> None:
         """End everything at once, as a power cut would."""
         with contextlib.suppress(ProcessLookupError):
