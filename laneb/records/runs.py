@@ -17,6 +17,30 @@ class ValidationPoint(NamedTuple):
     bpb: float
 
 
+class ContextLoss(NamedTuple):
+    """Mean loss of the predictions made from `first` to `last` tokens of context, in bits per token.
+
+    `error` is its standard error over rows, less what the predictions of a row have in common: a harder row lifts the
+    whole curve and leaves its shape.
+    """
+
+    first: int
+    last: int
+    bits: float
+    error: float
+
+
+class ContextLosses(Record):
+    """A finished run's loss by the length of context, on validation rows that each lie in one document."""
+
+    rows: int
+    """Rows evaluated, as many predictions at each length."""
+    rows_available: int
+    """Rows that the documents hold. The seed decides which of them are evaluated."""
+    curve: tuple[ContextLoss, ...]
+    """Lengths 1 to `max_seq_len`, four bins an octave."""
+
+
 class RunResult(Record):
     """One finished training run. `steps * total_batch_size` are the tokens it trained on."""
 
@@ -38,6 +62,8 @@ class RunResult(Record):
     status: RunStatus
     val_curve: tuple[ValidationPoint, ...]
     """In order of step; the last is at the horizon when the run finished."""
+    context_losses: ContextLosses | None = None
+    """None where it was not measured: another backend's run, a run that failed, or no document that is long enough."""
     final_train_loss: float | None
     tok_per_sec_median: float | None
     dt_median_ms: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from laneb.records.base import Record, YesNo
+from laneb.records.runs import ContextLoss
 
 
 class CorrelationPoint(Record):
@@ -61,20 +62,30 @@ class PowerLaw(Record):
 
 
 class ContextLossDecay(Record):
-    """How a trained model's loss falls with the position in its context, the tokens before included.
+    """context_loss.json: how the finished baselines' loss falls with context, and what theory makes of it.
 
-    The exponent is gamma of arXiv:2602.07488: loss = amplitude * position ** -gamma + h_inf_bits.
+    gamma of arXiv:2602.07488: loss = amplitude * n ** -gamma + h_inf_bits, with n tokens of context.
     """
 
-    gamma: float
-    amplitude: float
-    h_inf_bits: float
-    r2: float
-    positions: int
-    """Positions fitted."""
-    largest_position: int
-    run_id: str = ""
-    """The run whose checkpoint was evaluated."""
+    timestamp_utc: str
+    run_ids: tuple[str, ...]
+    """The runs that were averaged: those that have the measurement."""
+    fingerprints: tuple[str, ...]
+    rows: int
+    """Different rows of validation text behind every point, about."""
+    curve: tuple[ContextLoss, ...]
+    gamma: float | None = None
+    gamma_interval: tuple[float, float] | None = None
+    """95 %, of other rows of the same text: not of other models."""
+    amplitude: float | None = None
+    h_inf_bits: float | None = None
+    r2: float | None = None
+    beta: float
+    """Decay exponent of the corpus's correlations, through the lags above the noise floor where there are three."""
+    alpha: float | None = None
+    """gamma / (2 beta); None where the loss doesn't fall with context, or the correlations don't decay."""
+    reason: str = ""
+    """Why there is no gamma, or no alpha."""
 
 
 class DatasetStats(Record):
@@ -147,5 +158,3 @@ class DatasetStats(Record):
     interval_level: float | None = None
     interval_blocks: int | None = None
     """Blocks of documents that were resampled."""
-    context_loss: ContextLossDecay | None = None
-    """From a finished checkpoint, where there was one."""

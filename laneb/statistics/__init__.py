@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from laneb.statistics.context_loss import loss_by_position_exponent
+    from laneb.statistics.context_loss import ContextFit, context_loss_decay, fit_context_losses
     from laneb.statistics.correlation import (
         LagCovariance,
         correlation_norms,
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConditionalEntropies",
+    "ContextFit",
     "LagCovariance",
     "PowerLawFit",
     "ShiftedPowerLawFit",
     "conditional_entropies",
+    "context_loss_decay",
     "correlation_norms",
+    "fit_context_losses",
     "fit_power_law",
     "fit_shifted_power_law",
-    "loss_by_position_exponent",
     "measure_dataset",
     "operator_norms",
     "sample_documents",
@@ -36,14 +38,16 @@ __all__ = [
 
 _HOMES = {
     "ConditionalEntropies": "entropy",
+    "ContextFit": "context_loss",
     "LagCovariance": "correlation",
     "PowerLawFit": "power_law",
     "ShiftedPowerLawFit": "power_law",
     "conditional_entropies": "entropy",
+    "context_loss_decay": "context_loss",
     "correlation_norms": "correlation",
+    "fit_context_losses": "context_loss",
     "fit_power_law": "power_law",
     "fit_shifted_power_law": "power_law",
-    "loss_by_position_exponent": "context_loss",
     "measure_dataset": "measure",
     "operator_norms": "correlation",
     "sample_documents": "sample",

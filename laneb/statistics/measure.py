@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from laneb.knobs import StatisticsKnobs
 from laneb.records.base import utc_now
 from laneb.records.statistics import (
-    ContextLossDecay,
     CorrelationPoint,
     DatasetStats,
     EntropyEstimate,
@@ -57,7 +56,6 @@ def measure_dataset(
     tokenizer_id: str,
     split: str,
     vocab_size: int,
-    gamma: ContextLossDecay | None = None,
 ) -> DatasetStats:
     """Measure correlation and entropy decay of a sample of documents.
 
@@ -67,7 +65,6 @@ def measure_dataset(
         knobs: windows, thresholds and fit settings. Windows reach at most N - 1 tokens.
         dataset_id: recorded, as are tokenizer_id and split.
         vocab_size: tokens that could occur.
-        gamma: the decay of a finished checkpoint's loss with context (`loss_by_position_exponent`), recorded.
 
     Raises:
         ValueError: too few tokens for the smallest lag and the shortest context, or input that is no token sequence.
@@ -91,7 +88,6 @@ def measure_dataset(
         fit_optuna_trials=knobs.fit_optuna_trials,
         interval_level=LEVEL,
         interval_blocks=int(edges.size) - 1,
-        context_loss=gamma,
         **_correlation_fields(symbols, starts, edges, knobs),
         **_entropy_fields(symbols, starts, edges, knobs, vocab_size),
     )

@@ -98,6 +98,46 @@ def validation_rows(tokens: NDArray[np.unsignedinteger], length: int, eval_token
     return np.arange(rows, dtype=np.int64) * available // rows * length
 
 
+def context_rows(
+    document_starts: NDArray[np.int64], tokens: int, length: int, eval_tokens: int, batch_rows: int, seed: int
+) -> tuple[NDArray[np.int64], int]:
+    """First tokens of the rows on which a loss by context is measured, and how many rows the documents hold.
+
+    Each row lies in one document, behind its BOS, so that place n of a row has n tokens of context, all of one text.
+    Documents are cut into rows from a place that the seed draws: rows that all begin at BOS would confuse the length of
+    context with the place in the document, whose first lines are unlike the rest. Every row is as long as the context,
+    so that every length is measured on the same documents. Rows are spread evenly over all documents, others for each
+    seed, so that an average over seeds rests on more text.
+
+    Args:
+        document_starts: [D] where the stream's documents begin, 0 first.
+        tokens: length of the stream.
+        length: tokens that a row predicts, T.
+        eval_tokens: about how many targets in all.
+        batch_rows: where there are more rows, their number is a multiple of this: compiled code then sees one shape.
+        seed: the run's seed.
+
+    Returns:
+        int64 [R], rising, and the number of rows available; both 0 where no document has T + 2 tokens.
+    """
+    sizes = np.diff(document_starts, append=tokens)
+    rows_of = np.maximum(sizes - 2, 0) // length
+    before = np.concatenate([[0], np.cumsum(rows_of)])
+    available = int(before[-1])
+    rows = min(max(1, eval_tokens // length), available)
+    rows -= rows % batch_rows if rows > batch_rows else 0
+    if rows == 0:
+        return np.zeros(0, dtype=np.int64), available
+    key = _mix(seed)
+    chosen = (np.arange(rows, dtype=np.int64) * available + _mix(key) % available) // rows
+    documents = np.searchsorted(before, chosen, side="right") - 1
+    slack = sizes[documents] - 2 - rows_of[documents] * length
+    places = zip(documents.tolist(), slack.tolist(), strict=True)
+    skipped = np.array([_mix(key ^ number) % (left_over + 1) for number, left_over in places], dtype=np.int64)
+    first = document_starts[documents] + 1 + skipped + (chosen - before[documents]) * length
+    return np.asarray(first, dtype=np.int64), available
+
+
 def validation_batches(
     tokens: NDArray[np.unsignedinteger],
     length: int,

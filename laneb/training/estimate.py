@@ -47,7 +47,8 @@ def _seconds(spec: RunSpec) -> float:
     if spec.device == "cpu" and not spec.compile:
         overhead = SECONDS_PER_LAYER * spec.depth * spec.accumulation_steps
     step = flops * spec.total_batch_size / rate + overhead
-    evaluations = len(spec.evaluation_steps) * spec.eval_tokens * flops / 3 / rate
+    # The loss by context costs one more.
+    evaluations = (len(spec.evaluation_steps) + 1) * spec.eval_tokens * flops / 3 / rate
     start = START_SECONDS[spec.device] + (COMPILE_SECONDS if spec.compile else 0.0)
     return start + spec.steps * step + evaluations
 

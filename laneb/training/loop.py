@@ -15,16 +15,20 @@ from laneb.model.gpt import GPT
 from laneb.model.optimizer import Optimizers
 from laneb.model.scaling import flops_per_token
 from laneb.records.base import utc_now
-from laneb.records.runs import RunResult, RunStatus, ValidationPoint
+from laneb.records.runs import ContextLosses, RunResult, RunStatus, ValidationPoint
 from laneb.training import checkpoint, log_lines
-from laneb.training.data import TrainingRows, validation_batches, validation_rows
-from laneb.training.evaluation import bits_per_byte
+from laneb.training.data import TrainingRows, context_rows, validation_batches, validation_rows
+from laneb.training.evaluation import bits_per_byte, loss_by_context
 from laneb.training.interruption import Interrupted
 from laneb.training.run_directory import CHECKPOINTS
 from laneb.training.schedule import muon_momentum
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from laneb.corpus.shards import Shards
     from laneb.training.devices import Device
@@ -104,7 +108,7 @@ class Training:
         self.spec, self.device, self.reporter, self.stop = spec, device, reporter, stop
         self.checkpoints = run_dir / CHECKPOINTS
         self.rows = TrainingRows(shards.train.tokens, spec.max_seq_len, spec.seed)
-        self._validation_tokens = shards.val.tokens
+        self._validation_tokens, self._document_starts = shards.val.tokens, shards.val.document_starts
         self._validation_rows = validation_rows(shards.val.tokens, spec.max_seq_len, spec.eval_tokens)
         self.token_bytes = torch.tensor(shards.token_bytes, dtype=torch.int64, device=device.torch_device)
         self.model = GPT(spec.shape, getattr(torch, spec.dtype))
@@ -149,11 +153,12 @@ class Training:
                     self._save()
                     saved = progress.step
                 self._update()
+            context_losses = self._measure_context() if self.status == "ok" else None
         except Interrupted as interruption:
             self._save()
             self.reporter.ended(str(interruption), progress.step, [])
             raise
-        return self._finish()
+        return self._finish(context_losses)
 
     def _update(self) -> None:
         """One optimizer step on one global batch."""
@@ -227,22 +232,45 @@ class Training:
 
     def _evaluate(self) -> None:
         """Add a point to the curve."""
-        spec, device, progress = self.spec, self.device, self.progress
-        batches = validation_batches(
-            self._validation_tokens,
-            spec.max_seq_len,
-            self._validation_rows,
-            spec.device_batch_size,
-            rank=device.rank,
-            world=device.world,
-        )
-        between = self.stop.check if device.world == 1 else lambda: None
-        bpb = bits_per_byte(self.model, batches, self.token_bytes, device, between)
+        progress, batches = self.progress, self._validation_batches(self._validation_rows)
+        bpb = bits_per_byte(self.model, batches, self.token_bytes, self.device, self._between_batches)
         self.reporter.evaluated(progress.step, bpb, progress.seconds)
         if math.isfinite(bpb):
             progress.curve.append(ValidationPoint(progress.step, progress.seconds, bpb))
         else:
             self.status = "failed_nan"
+
+    def _measure_context(self) -> ContextLosses | None:
+        """The finished model's loss by the length of context; costs an evaluation."""
+        spec = self.spec
+        rows, available = context_rows(
+            self._document_starts,
+            len(self._validation_tokens),
+            spec.max_seq_len,
+            spec.eval_tokens,
+            spec.device_batch_size,
+            spec.seed,
+        )
+        batches = self._validation_batches(rows)
+        curve = loss_by_context(self.model, batches, self.device, self._between_batches)
+        return None if curve is None else ContextLosses(rows=len(rows), rows_available=available, curve=curve)
+
+    def _validation_batches(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """This process's share of the rows that begin at these tokens."""
+        spec, device = self.spec, self.device
+        return validation_batches(
+            self._validation_tokens,
+            spec.max_seq_len,
+            rows,
+            spec.device_batch_size,
+            rank=device.rank,
+            world=device.world,
+        )
+
+    def _between_batches(self) -> None:
+        """Leave an evaluation when told to stop; several processes only leave together, at an update."""
+        if self.device.world == 1:
+            self.stop.check()
 
     def _evaluated(self) -> bool:
         return bool(self.progress.curve) and self.progress.curve[-1].step == self.progress.step
@@ -302,7 +330,7 @@ class Training:
             self.optimizers.zero_grad()
             self.device.synchronise()
 
-    def _finish(self) -> RunResult:
+    def _finish(self, context_losses: ContextLosses | None) -> RunResult:
         progress, spec = self.progress, self.spec
         peak, finished = self._peak_memory_mib(), self.status == "ok"
         best = min((point.bpb for point in progress.curve), default=None) if finished else None
@@ -325,6 +353,7 @@ class Training:
             warmdown_ratio=spec.warmdown_ratio,
             status=self.status,
             val_curve=tuple(progress.curve),
+            context_losses=context_losses,
             final_train_loss=progress.loss if finished else None,
             tok_per_sec_median=None if typical is None else spec.total_batch_size / typical,
             dt_median_ms=None if typical is None else typical * 1000,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laneb.training.data import TrainingRows, permute, validation_batches, validation_rows
+from laneb.training.data import TrainingRows, context_rows, permute, validation_batches, validation_rows
 
 
 @given(st.integers(1, 700), st.integers(0, 2**64 - 1))
@@ -55,6 +55,37 @@ def test_processes_share_the_validation_rows():
     shares = [list(validation_batches(tokens, 10, starts, 4, rank=rank, world=3)) for rank in range(3)]
     together = np.concatenate([batch for share in shares for batch in share])[:, 0]
     assert sorted(together) == starts.tolist()
+
+
+@given(
+    st.lists(st.integers(1, 60), min_size=1, max_size=30), st.integers(1, 12), st.integers(1, 400), st.integers(0, 99)
+)
+def test_rows_of_context_lie_in_the_text_of_one_document_and_predict_no_token_twice(sizes, length, eval_tokens, seed):
+    starts = np.cumsum([0, *sizes[:-1]])
+    rows, available = context_rows(starts, sum(sizes), length, eval_tokens, 4, seed)
+    assert available == sum(max(size - 2, 0) // length for size in sizes)
+    assert len(rows) <= min(max(1, eval_tokens // length), available) < len(rows) + 4
+    document = np.repeat(np.arange(len(sizes)), sizes)
+    for row in rows:
+        assert row not in starts
+        assert document[row] == document[row + length]
+    targets = (rows[:, None] + np.arange(1, length + 1)).reshape(-1)
+    assert len(set(targets.tolist())) == targets.size
+
+
+def test_rows_of_context_lie_all_over_the_documents_and_are_others_for_another_seed():
+    starts = np.arange(0, 10_000, 100)
+    first, available = context_rows(starts, 10_000, 10, 500, 8, 41)
+    assert (available, len(first)) == (900, 48)
+    assert np.diff(first // 100, prepend=-1, append=100).max() <= 3
+    second, _ = context_rows(starts, 10_000, 10, 500, 8, 42)
+    assert not set(first.tolist()) & set(second.tolist())
+    assert np.array_equal(first, context_rows(starts, 10_000, 10, 500, 8, 41)[0])
+
+
+def test_documents_shorter_than_a_row_give_no_context():
+    assert context_rows(np.arange(0, 100, 11), 100, 10, 500, 8, 1)[0].size == 0
+    assert context_rows(np.arange(0, 120, 12), 120, 10, 500, 8, 1)[1] == 10
 
 
 @pytest.mark.parametrize("size", [0, 5, 8])

@@ -7,6 +7,11 @@ import sys
 import pytest
 from run_facts import facts, lines, losses
 
+from laneb.corpus.shards import open_shards
+from laneb.training.devices import Device
+from laneb.training.interruption import Interrupted, StopRequest
+from laneb.training.loop import Training
+from laneb.training.reporting import Reporter
 from laneb.training.run_directory import RunHeldError, held, prepare, read_result
 
 
@@ -33,6 +38,26 @@ def test_a_stopped_run_ends_as_one_that_was_not(uninterrupted, signal_number, st
     assert facts(runs.train(spec, name)) == facts(result)
     assert len(lines(run_dir, "Resuming optimization from step")) == 1
     assert losses(run_dir) == losses(runs.folder / spec.run_id)
+    assert lines(run_dir, "Step") == lines(runs.folder / spec.run_id, "Step")
+
+
+def test_a_run_that_is_stopped_while_its_loss_by_context_is_measured_ends_as_one_that_was_not(uninterrupted):
+    runs, spec, result = uninterrupted
+    run_dir = runs.prepared(spec, "stopped_at_the_end")
+    stop = StopRequest()
+
+    class StopAfterTheLastEvaluation(Reporter):
+        def evaluated(self, step: int, bpb: float, seconds: float) -> None:
+            super().evaluated(step, bpb, seconds)
+            stop.signal_number = int(signal.SIGINT) if step == spec.steps else 0
+
+    reporter = StopAfterTheLastEvaluation(run_dir, spec)
+    shards = open_shards(spec.shards_path)
+    with pytest.raises(Interrupted):
+        Training(spec, run_dir, shards, Device(spec), reporter, stop).run()
+    reporter.close()
+    assert (run_dir / "checkpoint" / "step_00000012.pt").exists()
+    assert facts(runs.train(spec, "stopped_at_the_end")) == facts(result)
     assert lines(run_dir, "Step") == lines(runs.folder / spec.run_id, "Step")
 
 
@@ -87,4 +112,6 @@ def test_two_processes_train_as_one(uninterrupted):
     assert [point.step for point in shared.val_curve] == [point.step for point in result.val_curve]
     for ours, theirs in zip(shared.val_curve, result.val_curve, strict=True):
         assert ours.bpb == pytest.approx(theirs.bpb, rel=1e-3)
+    for one, other in zip(shared.context_losses.curve, result.context_losses.curve, strict=True):
+        assert one == pytest.approx(other, rel=1e-2)
     assert len(lines(run_dir, "Step")) == len(result.val_curve)

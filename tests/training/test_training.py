@@ -23,6 +23,15 @@ def test_a_run_learns_and_says_so_in_the_lines_that_people_read(uninterrupted):
     assert log.total_batch_size == 128
 
 
+def test_a_finished_run_has_its_loss_by_the_length_of_context(uninterrupted):
+    _, spec, result = uninterrupted
+    losses = result.context_losses
+    # 20 documents of 99 tokens of text have six rows each; 256 tokens are 16 rows.
+    assert (losses.rows, losses.rows_available) == (16, 120)
+    assert (losses.curve[0].first, losses.curve[-1].last) == (1, spec.max_seq_len)
+    assert all(0 < point.error < point.bits < 10 for point in losses.curve)
+
+
 def test_events_tell_how_far_a_run_is(uninterrupted):
     runs, spec, _ = uninterrupted
     text = (runs.folder / spec.run_id / "events.jsonl").read_text()
@@ -77,6 +86,7 @@ def test_losses_that_are_no_numbers_end_the_run(runs):
     spec = runs.spec(embedding_lr=1e30, unembedding_lr=1e30, matrix_lr=1e30)
     result = runs.train(spec)
     assert result.status == "failed_nan" and result.final_train_loss is None and result.steps < 12
+    assert result.context_losses is None
     log = parse_log(runs.folder / spec.run_id / "train.log")
     assert log.status == "failed_nan" and not log.complete
 
