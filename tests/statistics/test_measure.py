@@ -15,7 +15,6 @@ from laneb.records.statistics import DatasetStats
 from laneb.statistics import (
     conditional_entropies,
     correlation_norms,
-    loss_by_position_exponent,
     measure_dataset,
     sample_documents,
 )
@@ -170,16 +169,6 @@ def test_degenerate_samples_give_a_record_of_finite_numbers(tokens, many):
 def test_too_small_a_sample_says_what_is_needed():
     with pytest.raises(ValueError, match=r"has 2 tokens; the statistics need 3"):
         measured([1, 2], [0])
-
-
-def test_the_loss_by_context_of_a_checkpoint_is_kept_with_the_statistics():
-    positions = np.arange(1, 64)
-    decay = loss_by_position_exponent(positions, 3.0 * positions**-0.4 + 2.0)
-    record = measure_dataset(
-        np.array([1, 2, 1, 3] * 20), [0], knobs=StatisticsKnobs(fit_optuna_trials=1), dataset_id="d",
-        tokenizer_id="t", split="train", vocab_size=4, gamma=decay,
-    )  # fmt: skip
-    assert DatasetStats.from_json(record.to_json()).context_loss.gamma == pytest.approx(0.4, abs=1e-6)
 
 
 def test_a_sample_ends_at_the_document_and_token_limits():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laneb.statistics import fit_power_law, fit_shifted_power_law, loss_by_position_exponent
+from laneb.statistics import fit_power_law, fit_shifted_power_law
 
 X = np.arange(1.0, 65.0)
 GRID = np.array([1.0, 2, 3, 6, 11, 20, 35, 64])
@@ -149,25 +149,3 @@ def test_the_shifted_fit_refuses_two_points_negative_values_and_negative_trials(
         fit_shifted_power_law([1, 2, 3], [2, 1, -1])
     with pytest.raises(ValueError, match="trials"):
         fit_shifted_power_law([1, 2, 3], [3, 2, 1], trials=-1)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.floats(0.1, 1.0), st.floats(0.5, 5.0), st.floats(0.0, 5.0))
-def test_gamma_is_recovered_from_losses_by_position(gamma, amplitude, floor):
-    positions = np.arange(1, 256)
-    decay = loss_by_position_exponent(positions, amplitude * positions**-gamma + floor, run_id="baseline_s41")
-    assert decay.gamma == pytest.approx(gamma, abs=1e-6)
-    assert decay.h_inf_bits == pytest.approx(floor, abs=1e-5)
-    assert (decay.positions, decay.largest_position, decay.run_id) == (255, 255, "baseline_s41")
-
-
-def test_gamma_sees_the_early_positions_through_the_noise_of_the_many_late_ones():
-    positions = np.arange(1, 1024)
-    noise = np.random.default_rng(0).normal(0, 0.02, positions.size)
-    decay = loss_by_position_exponent(positions, 4.0 * positions**-0.3 + 3.0 + noise)
-    assert decay.gamma == pytest.approx(0.3, abs=0.02)
-
-
-def test_a_prediction_without_context_has_no_place_in_gamma():
-    with pytest.raises(ValueError, match="below 1"):
-        loss_by_position_exponent([0.5, 1, 2], [3, 2, 1])
