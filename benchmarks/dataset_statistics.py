@@ -7,6 +7,7 @@ then again; on two cores the ratio should be at least 25.
     python benchmarks/dataset_statistics.py [--tokens 2097152] [--vocab-size 32768]
     python benchmarks/dataset_statistics.py --large 20000000     ours alone, on a generated source, with its peak memory
     python benchmarks/dataset_statistics.py --coverage 200       how often the exponents' intervals hold the truth
+    python benchmarks/dataset_statistics.py --method             the figures of docs/method.md
 """
 
 from __future__ import annotations
@@ -125,6 +126,50 @@ def large(size: int, vocab_size: int) -> int:
     return 0
 
 
+def method() -> int:
+    """What docs/method.md quotes: the running Python's library under a vocabulary of 2,048, and a Markov source."""
+    from laneb.corpus.documents import open_corpus
+    from laneb.corpus.tokenizer import load_tokenizer, train_tokenizer
+    from laneb.knobs import StatisticsKnobs
+    from laneb.statistics import conditional_entropies, measure_dataset
+
+    texts = list(open_corpus("", max_bytes=30_000_000).documents())
+    with tempfile.TemporaryDirectory() as folder:
+        train_tokenizer(texts, 2048, max_bytes=10_000_000, directory=Path(folder), dataset_id="library")
+        tokenizer = load_tokenizer(Path(folder))
+        documents = [np.array([tokenizer.bos_id, *ids], dtype=np.uint16) for ids in tokenizer.encode_batch(texts)]
+    starts = np.cumsum([0, *(document.size for document in documents)])[:-1]
+    for size in (262_144, 2_097_152):
+        tokens = np.concatenate(documents)[:size]
+        stats = measure_dataset(
+            tokens, starts[starts < size], knobs=StatisticsKnobs(), dataset_id="", tokenizer_id="", split="train",
+            vocab_size=2048,
+        )  # fmt: skip
+        assert stats.corr_corrected_fit is not None and stats.entropy_decay_exponent is not None
+        last = stats.corr_curve[-1]
+        print(f"{size:,} tokens of Python {sys.version.split()[0]}'s library, in {stats.num_docs_sampled} documents")
+        print(f"  correlation exponent {stats.corr_decay_exponent:.3f}, corrected {stats.corr_corrected_fit.exponent:.3f}; "
+              f"within documents at lag {last.separation} {last.within_document_norm:.4f}, shuffled "
+              f"{stats.corr_document_floor:.4f}")  # fmt: skip
+        print(f"  entropy exponent {stats.entropy_decay_exponent:.2f} {stats.entropy_decay_exponent_interval}, "
+              f"R^2 {stats.entropy_decay_r2:.3f}, usable lengths {stats.entropy_usable_context_lens}")  # fmt: skip
+        for estimate in stats.entropy_estimates[:3]:
+            print(f"    at {estimate.context_len}: {estimate.plug_in_bits:.2f} to {estimate.held_out_bits:.2f} bits, "
+                  f"{estimate.samples_per_context:.0f} samples a context")  # fmt: skip
+    source, rate = plain.markov_sample(0, 30_000, 40)
+    found = conditional_entropies(source, [2])
+    print(f"Markov source of {rate:.4f} bits, {found.samples_per_context[0]:.0f} samples a context: plug-in "
+          f"{found.bits[0]:.3f}, Miller-Madow {found.miller_madow_bits[0]:.3f}, Grassberger "
+          f"{found.grassberger_bits[0]:.3f}")  # fmt: skip
+    noise = np.random.default_rng(0).integers(0, 50, 100_000)
+    flat = measure_dataset(
+        noise, [0], knobs=StatisticsKnobs(), dataset_id="", tokenizer_id="", split="train", vocab_size=50
+    )
+    ratio = np.mean([(point.frobenius_norm / (point.noise_floor or 1.0)) ** 2 for point in flat.corr_curve])
+    print(f"100,000 independent tokens: squared norm {ratio:.4f} times the noise floor's, over 64 lags")
+    return 0
+
+
 def coverage(rounds: int) -> int:
     """How often a 95 % interval holds the mean exponent of many samples of one source of documents."""
     from laneb.knobs import StatisticsKnobs
@@ -159,7 +204,10 @@ def main() -> int:
     parser.add_argument("--vocab-size", type=int, default=32_768)
     parser.add_argument("--large", type=int, metavar="TOKENS")
     parser.add_argument("--coverage", type=int, metavar="ROUNDS")
+    parser.add_argument("--method", action="store_true")
     options = parser.parse_args()
+    if options.method:
+        return method()
     if options.coverage:
         return coverage(options.coverage)
     if options.large:

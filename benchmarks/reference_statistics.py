@@ -90,3 +90,17 @@ def document_sample(seed: int, size: int) -> tuple[NDArray[np.int64], NDArray[np
                 document.append(min(int(np.searchsorted(source[document[-1]], drawn[index])), 19))
         tokens += document
     return np.array(tokens[:size]), np.array(starts)
+
+
+def markov_sample(seed: int, size: int, symbols: int) -> tuple[NDArray[np.int64], float]:
+    """Tokens of a Markov source, and its entropy rate in bits."""
+    generator = np.random.default_rng(seed)
+    transitions = generator.dirichlet(np.ones(symbols), size=symbols)
+    share = np.full(symbols, 1.0 / symbols)
+    for _ in range(500):
+        share = share @ transitions
+    rate = -float(np.sum(share[:, None] * transitions * np.log2(np.maximum(transitions, 1e-300))))
+    steps, tokens = np.cumsum(transitions, axis=1), [0]
+    for draw in generator.random(size - 1):
+        tokens.append(min(int(np.searchsorted(steps[tokens[-1]], draw)), symbols - 1))
+    return np.array(tokens), rate

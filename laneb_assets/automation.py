@@ -19,11 +19,11 @@ from laneb.settings import Settings
 from laneb.storage.results import results_fingerprint
 from laneb.storage.store import Store
 from laneb_assets.dead_runs import end_dead_runs
-from laneb_assets.lane import declared, key_of
+from laneb_assets.lane import declared, key_of, skipped
 from laneb_assets.partitions import partitions_of
 from laneb_assets.staleness import BACKFILL_UNDER_WAY, Freshness, Staleness
 
-ANALYSIS = ("baseline_results", "baseline_threshold", "calibration_points", "ratio_inference")
+ANALYSIS = ("baseline_results", "baseline_threshold", "context_loss", "calibration_points", "ratio_inference")
 CLOSING = ("inference_schema", "lane_b_summary")
 LOCK = ".laneb_run.lock"
 """In the work directory: held while `laneb run` is at work there."""
@@ -148,7 +148,9 @@ def _analysis_run(watch: Watch, run_key: str) -> dg.RunRequest:
     """One run of the chain, as far as what it reads is there."""
     chosen: list[str] = []
     for name in ANALYSIS:
-        if all(dep in chosen or watch.made(dep) for dep in declared.assets[name].deps if dep != "baseline_runs"):
+        if name not in skipped(watch.settings) and all(
+            dep in chosen or watch.made(dep) for dep in declared.assets[name].deps if dep != "baseline_runs"
+        ):
             chosen.append(name)
     return _run(watch, "analysis", chosen, run_key)
 

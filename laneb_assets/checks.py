@@ -17,6 +17,7 @@ from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.runs import RunResult
+from laneb.records.statistics import DatasetStats
 from laneb.storage import roles
 from laneb_assets.lane import key_of, lane_check
 from laneb_assets.resources import Stored
@@ -48,6 +49,31 @@ def enough_validation_text(store: Stored) -> dg.AssetCheckResult:
             else ". Each evaluation reads them all; raise data.validation_share or lower training.eval_tokens."
         ),
         metadata={"val_tokens": shards.val_tokens, "eval_tokens": wanted},
+    )
+
+
+@lane_check(asset="dataset_stats", blocking=False)
+def entropy_is_measured(store: Stored) -> dg.AssetCheckResult:
+    """At every context length of the entropy fit, the bracket between plug-in and held-out bound is narrow."""
+    stats = store.read(DatasetStats)
+    fitted = {point.context_len for point in stats.entropy_curve}
+    limit = stats.entropy_bracket_tolerance
+    wide = [e for e in stats.entropy_estimates if e.context_len in fitted and not e.usable]
+    description = f"all {len(fitted)} context lengths of the entropy fit are bracketed"
+    if wide:
+        first, lengths = wide[0], ", ".join(str(estimate.context_len) for estimate in wide)
+        description = (
+            f"{len(wide)} of {len(fitted)} context lengths of the entropy fit ({lengths}) are bracketed too widely to "
+            f"say anything of the text: at {first.context_len}, {first.plug_in_bits:.2f} to {first.held_out_bits:.2f} "
+            f"bits, where a width of {limit:.0%} of the upper end is allowed. The entropy exponent then measures the "
+            "sample: sample more (statistics.max_tokens, max_docs), fit shorter contexts (statistics.ent_max_ctx), or "
+            "trust context_loss and the finished runs instead."
+        )
+    return dg.AssetCheckResult(
+        passed=not wide,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata={"too_wide": len(wide), "fitted": len(fitted), "usable": len(stats.entropy_usable_context_lens)},
     )
 
 

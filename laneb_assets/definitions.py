@@ -11,7 +11,7 @@ from laneb_assets.assets.experiment import experiment_asset
 from laneb_assets.automation import sensors_of
 from laneb_assets.checks import inference_gates
 from laneb_assets.jobs import jobs_of
-from laneb_assets.lane import assets_of, checks_of
+from laneb_assets.lane import assets_of, checks_of, skipped
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import resources_of
 
@@ -38,7 +38,7 @@ def definitions_of(settings: Settings) -> dg.Definitions:
     """The definitions for settings that are resolved."""
     refuse_foreign_work_dir(settings.experiment, settings.locations)
     experiment = settings.experiment
-    skip = ("baseline_runs",) if settings.baseline.source == "directory" else ()
+    skip = skipped(settings)
     also = {"tokenizer": ["training"]} if settings.training.backend == "nanochat" else {}
     jobs = jobs_of(experiment, skip)
     return dg.Definitions(

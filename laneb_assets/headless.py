@@ -25,7 +25,7 @@ from laneb_assets.assets.corpus import corpus_is_unchanged
 from laneb_assets.automation import LOCK, SOURCE_HASH
 from laneb_assets.dead_runs import HOST_TAG, end_dead_runs
 from laneb_assets.definitions import definitions_of
-from laneb_assets.lane import EXPERIMENT, in_order, key_of
+from laneb_assets.lane import EXPERIMENT, in_order, key_of, skipped
 from laneb_assets.partitions import horizon_and_seed, partitions_of
 from laneb_assets.resources import STOPPED
 from laneb_assets.staleness import Staleness
@@ -67,7 +67,7 @@ Reporter = Callable[[Outcome], None]
 def steps_of(settings: Settings) -> list[Step]:
     """Every asset and partition, in the order of the graph."""
     partitions = partitions_of(settings)
-    skip = ("baseline_runs",) if settings.baseline.source == "directory" else ()
+    skip = skipped(settings)
     steps = [Step(EXPERIMENT)]
     for asset in in_order():
         if asset.name in skip:

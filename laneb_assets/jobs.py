@@ -12,7 +12,7 @@ PARTITIONED = {"baselines": "baseline_runs", "calibration": "calibration_runs", 
 
 def jobs_of(experiment: str, skip: Sequence[str]) -> list[Any]:
     """`baselines`, `calibration`, `candidates` (by partition) and `analysis` (the unpartitioned chain)."""
-    unpartitioned = [name for name, asset in declared.assets.items() if asset.partitions is None]
+    unpartitioned = [name for name, asset in declared.assets.items() if asset.partitions is None and name not in skip]
     jobs = [
         dg.define_asset_job(
             job, selection=[key_of(experiment, name)], description=declared.assets[name].function.__doc__

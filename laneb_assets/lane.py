@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from laneb.settings import Settings
 from laneb_assets.partitions import Partitions
 
 EXPERIMENT = "experiment"
@@ -95,6 +96,11 @@ def in_order() -> list[LaneAsset]:
     for asset in declared.assets.values():
         visit(asset)
     return list(ordered.values())
+
+
+def skipped(settings: Settings) -> tuple[str, ...]:
+    """The assets that are left out: with imported results, those that train baselines or look into trained ones."""
+    return ("baseline_runs", "context_loss") if settings.baseline.source == "directory" else ()
 
 
 def settings_asset(section: str) -> str:

@@ -14,7 +14,8 @@ PLOTS = {
     "crossing_times": "Time to the threshold by arm and seed; hollow: never reached, censored at the run's end.",
     "baseline_runs": "The baselines' validation curves and the threshold.",
     "calibration_runs": "The calibration runs' validation curves.",
-    "dataset_stats": "Decay of correlation and conditional entropy in the corpus.",
+    "dataset_stats": "Decay of correlation and conditional entropy in the corpus, with fits, noise and bounds.",
+    "context_loss": "The baselines' loss by the length of context, with standard errors and the fitted power law.",
 }
 
 _STYLE = """
@@ -29,10 +30,11 @@ figcaption { color: #6b7280; font-size: .9rem }
 def report_page(report: Report, store: Store, experiments: Sequence[Sequence[str]]) -> str:
     """The page's HTML; plots that aren't made yet are left out, and so is a comparison of one experiment."""
     decision = report.verdict.decision
+    lines = (report.ratio_line(), report.theory_line(), report.tally_line())
     parts = [
         f"<h1>Lane B, {escape(report.experiment)}: <span class={decision}>{decision}</span></h1>",
         _list(report.verdict.reasons),
-        f"<p>{escape(report.ratio_line())}.<br>{escape(report.tally_line())}.</p>",
+        "<p>" + ".<br>".join(escape(line) for line in lines if line) + ".</p>",
         _table(ARM_COLUMNS, report.arm_rows()),
         *(["<h2>Warnings</h2>", _list(report.warnings)] if report.warnings else []),
         *(_figure(store, name, caption) for name, caption in PLOTS.items()),

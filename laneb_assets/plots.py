@@ -10,7 +10,6 @@ import dagster as dg
 from laneb.records.calibration import Calibration
 from laneb.records.inference import Inference
 from laneb.records.runs import RunResult
-from laneb.records.statistics import DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.storage.store import Store
 
@@ -19,113 +18,102 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METADATA_DPI = 72
-"""Dagster keeps every materialization's metadata: about 25 kB a plot."""
+METADATA_COLORS = 128
+"""Dagster keeps every materialization's metadata: a palette makes it 15 kB a plot, a quarter."""
 FULL_DPI = 160
-ARM_COLORS = {"baseline": "#6b7280", "inferred": "#2563eb", "confirmation": "#059669", "fallback": "#d97706"}
+INK, GREY, BLUE, GREEN, RED, AMBER = "#111827", "#6b7280", "#2563eb", "#059669", "#dc2626", "#d97706"
+ARM_COLORS = {"baseline": GREY, "inferred": BLUE, "confirmation": GREEN, "fallback": AMBER}
 
 
 def plotted(store: Store, name: str, figure: "Figure") -> dg.MetadataValue:
     """Keep a figure in the work directory, and give it as metadata that the UI shows."""
     store.write_plot(f"{name}.png", _png(figure, FULL_DPI))
-    small = base64.b64encode(_png(figure, METADATA_DPI)).decode()
+    small = base64.b64encode(_with_palette(_png(figure, METADATA_DPI))).decode()
     return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{small})")
 
 
-def statistics_figure(stats: DatasetStats) -> "Figure":
-    """Decay of correlation and conditional entropy, with fits."""
-    from laneb.statistics import fit_power_law
-
-    figure, (left, right) = _axes(2)
-    lags = [point.separation for point in stats.corr_curve]
-    norms = [point.frobenius_norm for point in stats.corr_curve]
-    fit = fit_power_law(lags, norms)
-    left.loglog(lags, norms, "o", markersize=3, color="#2563eb")
-    left.loglog(
-        lags,
-        [fit.amplitude * lag**-fit.exponent for lag in lags],
-        color="#111827",
-        linewidth=1,
-        label=f"exponent {stats.corr_decay_exponent:.3f}, R² {stats.corr_decay_r2:.3f}",
-    )
-    left.set(xlabel="lag [tokens]", ylabel="‖C(n)‖ Frobenius", title="correlation")
-    left.legend(frameon=False, fontsize=8)
-
-    contexts = [point.context_len for point in stats.entropy_curve]
-    bits = [point.conditional_entropy_bits for point in stats.entropy_curve]
-    right.semilogx(contexts, bits, "o-", markersize=3, color="#2563eb", linewidth=1, label="plug-in")
-    if stats.entropy_decay_exponent is not None:
-        label = f"exponent {stats.entropy_decay_exponent:.3f}, R² {stats.entropy_decay_r2:.3f}"
-        right.axhline(stats.entropy_h_inf_bits or 0.0, color="#111827", linewidth=1, linestyle=":", label=label)
-    right.set(xlabel="context [tokens]", ylabel="H(next | context) [bits]", title="conditional entropy")
-    right.legend(frameon=False, fontsize=8)
-    return figure
-
-
 def training_curves_figure(runs: Sequence[RunResult], threshold: float | None) -> "Figure":
-    """Validation bpb over steps, a line per run, with the threshold."""
-    figure, (axes,) = _axes(1)
+    """Validation bpb over steps, a line per run, with the threshold; colours tell horizons, or seeds of one horizon."""
+    figure, (axes,) = new_axes(1)
+    horizons = sorted({run.steps for run in runs})
+    kinds: dict[tuple[int, ...], list[RunResult]] = {}
     for run in runs:
-        steps = [point.step for point in run.val_curve if point.step > 0]
-        losses = [point.bpb for point in run.val_curve if point.step > 0]
-        axes.plot(steps, losses, linewidth=1, label=f"seed {run.seed}, {run.steps} steps")
+        kinds.setdefault((run.steps,) if len(horizons) > 1 else (run.steps, run.seed), []).append(run)
+    for number, alike in enumerate(kinds.values()):
+        seeds = f"seed{'s' if len(alike) > 1 else ''} {', '.join(str(run.seed) for run in alike)}"
+        for run in alike:
+            steps = [point.step for point in run.val_curve if point.step > 0]
+            losses = [point.bpb for point in run.val_curve if point.step > 0]
+            label = f"{run.steps:,} steps, {seeds}" if run is alike[0] else None
+            axes.plot(steps, losses, linewidth=1.2, color=f"C{number}", label=label)
     if threshold is not None:
-        axes.axhline(threshold, color="#dc2626", linewidth=1, linestyle="--", label=f"threshold {threshold:.4f}")
+        axes.axhline(threshold, color=RED, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.4f}")
     axes.set(xlabel="step", ylabel="validation bpb")
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=8)
     return figure
 
 
 def loss_curve_figure(inference: Inference, calibration: Calibration) -> "Figure":
     """Finals of finished runs, the fitted curve, the threshold, and the inferred horizon with its interval."""
-    figure, (axes,) = _axes(1)
-    for seed in sorted({point.seed for point in calibration.points}):
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    figure, (axes,) = new_axes(1)
+    for number, seed in enumerate(sorted({point.seed for point in calibration.points})):
         own = [point for point in calibration.points if point.seed == seed]
-        axes.plot([p.tokens for p in own], [p.loss for p in own], "o", markersize=4, label=f"finals, seed {seed}")
+        style = {"marker": "os^Dv"[number % 5], "color": f"C{number}", "markerfacecolor": "none"}
+        axes.plot([p.tokens for p in own], [p.loss for p in own], linestyle="", label=f"finals, seed {seed}", **style)
     tokens = [point.tokens for point in calibration.points]
     shown = [*tokens, *([inference.inferred_target_tokens] if inference.inferred_target_tokens else [])]
     low, high = min(shown) * 0.9, max(shown) * 1.1
     amplitude, asymptote, alpha = inference.finals_amplitude, inference.finals_asymptote, inference.finals_alpha
     if amplitude is not None and asymptote is not None and alpha is not None:
         grid = [low * (high / low) ** (step / 100) for step in range(101)]
-        axes.plot(grid, [asymptote + amplitude * value**-alpha for value in grid], color="#111827", linewidth=1)
-    axes.axhline(inference.target_metric_threshold, color="#dc2626", linewidth=1, linestyle="--", label="threshold")
+        label = f"fit, exponent {alpha:.2f}"
+        axes.plot(grid, [asymptote + amplitude * n**-alpha for n in grid], color=INK, linewidth=1.2, label=label)
+    label = f"threshold {inference.target_metric_threshold:.4f}"
+    axes.axhline(inference.target_metric_threshold, color=RED, linewidth=1.2, linestyle="--", label=label)
     if inference.inferred_target_tokens is not None:
-        ratio = inference.inferred_target_param_data_ratio
-        axes.axvline(
-            inference.inferred_target_tokens, color="#2563eb", linewidth=1, label=f"inferred, ratio {ratio:.4g}"
-        )
+        label = f"inferred, ratio {inference.inferred_target_param_data_ratio:.4g}"
+        axes.axvline(inference.inferred_target_tokens, color=BLUE, linewidth=1.2, label=label)
     if inference.finals_ratio_low is not None and inference.finals_ratio_high is not None:
-        scale = inference.n_scaling_params
-        axes.axvspan(
-            inference.finals_ratio_low * scale, inference.finals_ratio_high * scale, color="#2563eb", alpha=0.15
-        )
+        ends = [
+            ratio * inference.n_scaling_params for ratio in (inference.finals_ratio_low, inference.finals_ratio_high)
+        ]
+        axes.axvspan(*ends, color=BLUE, alpha=0.15, linewidth=0, label="95 % interval")
     axes.set(xscale="log", xlabel="training tokens", ylabel="final validation bpb", xlim=(low, high))
-    axes.legend(frameon=False, fontsize=7)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.legend(frameon=False, fontsize=8)
     return figure
 
 
 def crossing_times_figure(verdict: Verdict) -> "Figure":
     """Time to the threshold by arm and seed, on the pooled-step clock; hollow: never reached, censored at its end."""
-    figure, (axes,) = _axes(1)
+    figure, (axes,) = new_axes(1)
     arms = list(dict.fromkeys(arm.arm for arm in verdict.arms))
+    seeds = sorted({arm.seed for arm in verdict.arms})
     for arm in verdict.arms:
         seconds = arm.pooled_sec if arm.pooled_sec is not None else arm.interpolated_sec
         if seconds is None:
             continue
-        color = ARM_COLORS.get(arm.arm, "#111827")
-        face = color if arm.reached else "none"
-        axes.plot(seconds, arms.index(arm.arm), "o", color=color, markerfacecolor=face, markersize=7)
-        axes.annotate(str(arm.seed), (seconds, arms.index(arm.arm)), (0, 7), textcoords="offset points", fontsize=7)
-    axes.set(yticks=range(len(arms)), yticklabels=arms, xlabel="time to threshold [s]", ylim=(-0.6, len(arms) - 0.4))
-    axes.invert_yaxis()
+        color = ARM_COLORS.get(arm.arm, INK)
+        place = arms.index(arm.arm) + 0.6 * (seeds.index(arm.seed) + 0.5) / len(seeds) - 0.3
+        axes.plot(seconds, place, "o", color=color, markerfacecolor=color if arm.reached else "white", markersize=6)
+        axes.annotate(f"seed {arm.seed}", (seconds, place), (7, -3), textcoords="offset points", fontsize=8)
+    axes.set(yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.5, -0.5))
+    note = "" if all(arm.reached for arm in verdict.arms) else "; hollow: not reached by its end"
+    axes.set_xlabel(f"time to threshold [s]{note}")
+    axes.margins(x=0.12)
     return figure
 
 
-def _axes(columns: int) -> "tuple[Figure, list[Axes]]":
+def new_axes(columns: int) -> "tuple[Figure, list[Axes]]":
+    """An empty figure of so many panels side by side, in the style of all."""
     # The figure is made without pyplot, whose global state several runs in one process would share.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * columns + 1.2, 3.4), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns + 1.2, 3.6), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for one in axes:
         one.grid(alpha=0.25, linewidth=0.5)
@@ -133,7 +121,23 @@ def _axes(columns: int) -> "tuple[Figure, list[Axes]]":
     return figure, list(axes)
 
 
+def tokens_axis(axes: "Axes", values: Sequence[float]) -> None:
+    """Powers of two along a logarithmic axis of tokens."""
+    ticks = [2**power for power in range(64) if min(values) <= 2**power <= max(values)]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+
+
 def _png(figure: "Figure", dpi: int) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def _with_palette(png: bytes) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    image.quantize(METADATA_COLORS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -11,7 +11,9 @@ from laneb.decision.threshold import target_threshold
 from laneb.decision.verdict import judge
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.inference import Inference
+from laneb.records.statistics import ContextLossDecay
 from laneb.storage import roles
+from laneb.storage.atomic import StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,8 @@ class Report:
     summary: Summary
     verdict: Verdict
     warnings: tuple[str, ...]
+    theory: ContextLossDecay | None = None
+    """What the baselines' loss by context makes of the exponent, where it was measured. It decides nothing."""
 
     def headline(self) -> str:
         """The decision in a sentence."""
@@ -51,6 +55,19 @@ class Report:
         return (
             f"inferred ratio {inference.inferred_target_param_data_ratio:.4g}{interval}{weak}; "
             f"threshold {inference.target_metric_threshold:.6f} bpb; exponent {inference.alpha_source}"
+        )
+
+    def theory_line(self) -> str:
+        """Theory's exponent, from these models and this text, beside the one in use; empty where there is none."""
+        theory = self.theory
+        if theory is None or theory.gamma is None or theory.alpha is None:
+            return ""
+        interval = "" if theory.gamma_interval is None else " ({:.2f} to {:.2f})".format(*theory.gamma_interval)
+        used = self.inference.inferred_data_scaling_exponent
+        return (
+            f"theory's exponent gamma / (2 beta) = {theory.gamma:.2f}{interval} / (2 x {theory.beta:.2f}) = "
+            f"{theory.alpha:.2f}, from the baselines' loss by context and the text's correlations; in use: "
+            + ("none" if used is None else f"{used:.2f}")
         )
 
     def arm_rows(self) -> list[tuple[str, ...]]:
@@ -70,6 +87,7 @@ class Report:
             *(f"- {reason}" for reason in self.verdict.reasons[1:]),
             "",
             self.ratio_line() + ".",
+            *(["", self.theory_line() + "."] if self.theory_line() else []),
             "",
             "| " + " | ".join(ARM_COLUMNS) + " |",
             "|" + "---|" * len(ARM_COLUMNS),
@@ -92,6 +110,7 @@ class Report:
             "target_metric_threshold": self.inference.target_metric_threshold,
             "solve_status": self.inference.solve_status,
             "promotable": self.inference.promotable,
+            "theory_alpha": None if self.theory is None else self.theory.alpha,
             "warnings": list(self.warnings),
         }
 
@@ -109,8 +128,9 @@ def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame) -> Repor
     """
     inference = store.read(Inference)
     runs, requested = _candidates(store, experiment, inference)
+    baselines = roles.baseline_runs(store, experiment)
     verdict = judge(
-        baselines=roles.baseline_runs(store, experiment),
+        baselines=baselines,
         candidates=runs,
         threshold=inference.target_metric_threshold,
         requested_ratios=requested,
@@ -125,7 +145,17 @@ def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame) -> Repor
         summary=summarize(rows),
         verdict=verdict,
         warnings=tuple(dict.fromkeys(warning for warning in warnings if warning)),
+        theory=_theory(store, baselines),
     )
+
+
+def _theory(store: Store, baselines: list[RunResult]) -> ContextLossDecay | None:
+    """The loss by context, if it was measured on these baselines: no step waits for it, so it may be older."""
+    try:
+        decay = store.read(ContextLossDecay)
+    except StorageError:
+        return None
+    return decay if set(decay.fingerprints) <= {run.fingerprint for run in baselines} else None
 
 
 def _candidates(

@@ -131,6 +131,8 @@ class DatasetStats(Record):
     fit_optuna_seed: int
     fit_optuna_trials: int
 
+    corr_decay_amplitude: float | None = None
+    """The fit's norm at lag 1: amplitude * lag ** -corr_decay_exponent."""
     corr_decay_exponent_interval: tuple[float, float] | None = None
     """95 % of the exponents of resampled blocks of documents; None with too few documents."""
     corr_lags_above_noise: int | None = None
@@ -142,9 +144,11 @@ class DatasetStats(Record):
     corr_document_floor: float | None = None
     """The within-document norm when each document's tokens are shuffled: what differing documents show at any lag."""
     corr_operator_fit: PowerLaw | None = None
+    entropy_decay_amplitude: float | None = None
+    """The fit's entropy above entropy_h_inf_bits at one token of context [bits]."""
     entropy_decay_exponent_interval: tuple[float, float] | None = None
     entropy_estimates: tuple[EntropyEstimate, ...] = ()
-    """At every context length of the grid that was asked for, the starved ones too."""
+    """At every context length that was asked for or is fitted, the starved ones too."""
     entropy_bracket_tolerance: float | None = None
     """A context length is usable when its bracket is no wider than this share of its upper end."""
     entropy_usable_context_lens: tuple[int, ...] = ()

@@ -113,6 +113,7 @@ def _correlation_fields(
         "corr_fit_max_sep": int(lags[-1]),
         "corr_curve": _correlation_curve(covariance, within, operator),
         "corr_decay_exponent": fit.exponent,
+        "corr_decay_amplitude": fit.amplitude,
         "corr_decay_r2": fit.r2,
         "corr_decay_r2_warn_threshold": knobs.corr_r2_warn_threshold,
         "corr_decay_r2_low_quality": fit.r2 < knobs.corr_r2_warn_threshold,
@@ -182,7 +183,8 @@ def _entropy_fields(
     surprise = BlockSurprise(edges, candidate_lengths(knobs, longest))
     measured = entropies(symbols, lengths, held_out, surprise)
     window = entropy_window(measured, knobs)
-    estimates = _estimates(measured, held_out, context_grid(knobs.ent_min_ctx, longest, knobs.ent_num_points))
+    asked = context_grid(knobs.ent_min_ctx, longest, knobs.ent_num_points)
+    estimates = _estimates(measured, held_out, tuple(sorted({*asked, *window.lengths})))
     usable = tuple(estimate.context_len for estimate in estimates if estimate.usable)
     at = np.array(window.lengths, dtype=np.int64) - knobs.ent_min_ctx
     fit = None
@@ -203,6 +205,7 @@ def _entropy_fields(
         "entropy_fit_adaptive_reductions": window.reductions,
         "entropy_curve": _entropy_curve(measured, window, fit.offset if fit else None),
         "entropy_decay_exponent": fit.exponent if fit else None,
+        "entropy_decay_amplitude": fit.amplitude if fit else None,
         "entropy_decay_r2": fit.r2 if fit else None,
         "entropy_decay_r2_warn_threshold": knobs.entropy_r2_warn_threshold,
         "entropy_decay_r2_low_quality": fit is None or fit.r2 < knobs.entropy_r2_warn_threshold,

@@ -23,7 +23,7 @@ from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.runs import RunResult
 from laneb.records.scaling import ScalingParams
-from laneb.records.statistics import DatasetStats
+from laneb.records.statistics import ContextLossDecay, DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.storage.atomic import StorageError, read_text, write_bytes, write_text
 from laneb.storage.formats import calibration_env, manifest_csv, parse_manifest, threshold_env
@@ -47,6 +47,7 @@ _FILES: dict[type[Record], _File] = {
     BaselineThreshold: _File(lambda at: at.baseline_threshold_json, "baseline_threshold"),
     ScalingParams: _File(lambda at: at.scaling_json, "scaling_params"),
     DatasetStats: _File(lambda at: at.stats_json, "dataset_stats"),
+    ContextLossDecay: _File(lambda at: at.work_dir / "context_loss.json", "context_loss"),
     Calibration: _File(lambda at: at.calib_json, "calibration_points"),
     Inference: _File(lambda at: at.infer_json, "ratio_inference"),
     Verdict: _File(lambda at: at.work_dir / "verdict.json", "lane_b_summary"),

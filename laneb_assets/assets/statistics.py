@@ -1,14 +1,17 @@
-"""What the corpus itself says about how fast loss falls with data."""
+"""What the corpus itself, and models trained on it, say about how fast loss falls with data."""
 
 import dagster as dg
 
 from laneb.corpus.shards import open_shards
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
+from laneb.records.statistics import DatasetStats
+from laneb.storage import roles
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
-from laneb_assets.plots import plotted, statistics_figure
+from laneb_assets.plots import plotted
 from laneb_assets.resources import Stored
+from laneb_assets.statistics_plots import context_loss_figure, statistics_figure
 
 
 @lane_asset(group="statistics", deps=["token_shards"], settings=["statistics"], kinds=["scipy", "optuna"])
@@ -40,4 +43,29 @@ def dataset_stats(store: Stored) -> dg.MaterializeResult:
         corr_decay_r2=stats.corr_decay_r2,
         entropy_decay_exponent=stats.entropy_decay_exponent,
         entropy_decay_r2=stats.entropy_decay_r2,
+    )
+
+
+@lane_asset(group="statistics", deps=["baseline_runs", "dataset_stats"], settings=["baseline"], kinds=["scipy"])
+def context_loss(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
+    """How fast the finished baselines' loss falls with context, and the exponent that theory makes of it."""
+    from laneb.statistics import context_loss_decay
+
+    decay = context_loss_decay(roles.baseline_runs(store, store.read(Experiment)), store.read(DatasetStats))
+    if decay.reason:
+        context.log.info(f"No exponent from the loss by context: {decay.reason}. Nothing depends on it.")
+    path = store.write(decay)
+    low, high = decay.gamma_interval or (None, None)
+    return materialized(
+        decay,
+        path,
+        extra={"decay": plotted(store, "context_loss", context_loss_figure(decay))} if decay.curve else {},
+        gamma=decay.gamma,
+        gamma_low=low,
+        gamma_high=high,
+        alpha=decay.alpha,
+        beta=decay.beta,
+        h_inf_bits=decay.h_inf_bits,
+        r2=decay.r2,
+        reason=decay.reason or None,
     )

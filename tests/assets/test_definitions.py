@@ -18,6 +18,7 @@ GRAPH = {
     "baseline_results": "baseline <- baseline_runs, baseline_settings",
     "baseline_threshold": "baseline <- baseline_results, baseline_settings, threshold_settings",
     "dataset_stats": "statistics <- statistics_settings, token_shards",
+    "context_loss": "statistics <- baseline_runs, baseline_settings, dataset_stats",
     "calibration_runs": "calibration [6] <- model_settings, token_shards, training_settings",
     "calibration_points": "calibration <- baseline_results, baseline_settings, calibration_runs, calibration_settings",
     "ratio_inference": "inference <- baseline_results, baseline_settings, baseline_threshold, calibration_points, "
@@ -29,6 +30,7 @@ GRAPH = {
 }
 CHECKS = {
     "token_shards": {"enough_validation_text"},
+    "dataset_stats": {"entropy_is_measured"},
     "baseline_runs": {"baselines_finished"},
     "calibration_runs": {"calibration_finished"},
     "calibration_points": {"losses_fall_with_tokens"},
@@ -81,7 +83,7 @@ def test_jobs_and_sensors_have_the_names_that_scripts_use(definitions) -> None:
 def test_with_imported_results_no_baseline_can_be_trained(lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANE_B_BASELINE_SOURCE", "directory")
     keys = definitions_of(lane.settings).resolve_asset_graph().get_all_asset_keys()
-    assert "baseline_runs" not in {key.path[-1] for key in keys}
+    assert not {"baseline_runs", "context_loss"} & {key.path[-1] for key in keys}
 
 
 def test_a_second_experiment_is_a_module_of_two_lines(lane) -> None:

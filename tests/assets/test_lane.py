@@ -13,6 +13,7 @@ import pytest
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.inference import Inference
+from laneb.records.statistics import ContextLossDecay
 from laneb.storage.overrides import write_overrides
 from laneb.storage.schema_table import SCHEMA_COLUMNS, row_from_values
 from laneb_assets.definitions import definitions_of
@@ -49,6 +50,33 @@ def test_the_threshold_is_the_baselines_median_plus_the_offset(finished_once) ->
     threshold = finished_once.store.read(BaselineThreshold)
     rows = pd.read_csv(finished_once.settings.locations.baseline_results_csv)
     assert threshold.recommended_target_threshold == pytest.approx(rows["min_val_bpb"].median() + 0.3, abs=1e-6)
+
+
+def test_gamma_comes_from_the_baselines_loss_by_context(finished_once) -> None:
+    decay = finished_once.store.read(ContextLossDecay)
+    baselines = [finished_once.store.read_run(f"baseline_s{seed}", "") for seed in (41, 42)]
+    assert decay.fingerprints == tuple(run.fingerprint for run in baselines)
+    first = [run.context_losses.curve[0].bits for run in baselines]
+    assert decay.curve[0].bits == pytest.approx(sum(first) / 2)
+    assert decay.gamma is not None
+    assert (finished_once.settings.locations.plots_dir / "context_loss.png").exists()
+    report = (finished_once.settings.locations.work_dir / "summary.md").read_text()
+    assert ("theory's exponent" in report) == (decay.alpha is not None)
+
+
+def test_runs_without_a_loss_by_context_give_a_reason_and_hold_nothing_up(finished_lane) -> None:
+    store = finished_lane.store
+    for seed in (41, 42):
+        run_without = store.read_run(f"baseline_s{seed}", "").model_copy(update={"context_losses": None})
+        store.write_run(f"baseline_s{seed}", run_without)
+    definitions, settings = definitions_of(finished_lane.settings), finished_lane.settings
+    with finished_lane.instance() as instance:
+        for asset in ("context_loss", "lane_b_summary"):
+            outcome = materialize_step(settings, definitions, instance, Step(asset))
+            assert outcome.state == "done", outcome.error
+    assert store.read(ContextLossDecay).gamma is None
+    assert "trained before" in store.read(ContextLossDecay).reason
+    assert "theory's exponent" not in (settings.locations.work_dir / "summary.md").read_text()
 
 
 def test_a_calibration_run_that_is_a_baseline_too_is_trained_once(finished_once) -> None:

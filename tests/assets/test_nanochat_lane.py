@@ -7,6 +7,7 @@ from stand_in_checkout import write_checkout
 
 from laneb.records.corpus import TokenizerInfo
 from laneb.records.inference import Inference
+from laneb.records.statistics import ContextLossDecay
 from laneb_assets.headless import run_lane
 
 
@@ -33,4 +34,5 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict(lane, monkeypatch: pyte
     assert [run.backend for run in runs] == ["nanochat", "nanochat"]
     assert [run.min_val_bpb for run in runs] == [pytest.approx(3.0 - steps / 10 + 0.041) for steps in (6, 18)]
     assert lane.store.read(Inference).bracketed
+    assert "nanochat's own script" in lane.store.read(ContextLossDecay).reason
     assert {row.status for row in lane.store.read_manifest()} == {"ok"}
