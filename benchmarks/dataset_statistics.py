@@ -19,11 +19,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import reference_statistics as plain
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from laneb.records.statistics import DatasetStats
 
 # Scripts in this folder may have a library's name, which must not be imported in its place.
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
@@ -145,17 +148,8 @@ def method() -> int:
             tokens, starts[starts < size], knobs=StatisticsKnobs(), dataset_id="", tokenizer_id="", split="train",
             vocab_size=2048,
         )  # fmt: skip
-        assert stats.corr_corrected_fit is not None and stats.entropy_decay_exponent is not None
-        last = stats.corr_curve[-1]
-        print(f"{size:,} tokens of Python {sys.version.split()[0]}'s library, in {stats.num_docs_sampled} documents")
-        print(f"  correlation exponent {stats.corr_decay_exponent:.3f}, corrected {stats.corr_corrected_fit.exponent:.3f}; "
-              f"within documents at lag {last.separation} {last.within_document_norm:.4f}, shuffled "
-              f"{stats.corr_document_floor:.4f}")  # fmt: skip
-        print(f"  entropy exponent {stats.entropy_decay_exponent:.2f} {stats.entropy_decay_exponent_interval}, "
-              f"R^2 {stats.entropy_decay_r2:.3f}, usable lengths {stats.entropy_usable_context_lens}")  # fmt: skip
-        for estimate in stats.entropy_estimates[:3]:
-            print(f"    at {estimate.context_len}: {estimate.plug_in_bits:.2f} to {estimate.held_out_bits:.2f} bits, "
-                  f"{estimate.samples_per_context:.0f} samples a context")  # fmt: skip
+        show_statistics(stats)
+    print_resampled(tokens, starts[starts < tokens.size], stats)
     source, rate = plain.markov_sample(0, 30_000, 40)
     found = conditional_entropies(source, [2])
     print(f"Markov source of {rate:.4f} bits, {found.samples_per_context[0]:.0f} samples a context: plug-in "
@@ -168,6 +162,36 @@ def method() -> int:
     ratio = np.mean([(point.frobenius_norm / (point.noise_floor or 1.0)) ** 2 for point in flat.corr_curve])
     print(f"100,000 independent tokens: squared norm {ratio:.4f} times the noise floor's, over 64 lags")
     return 0
+
+
+def show_statistics(stats: DatasetStats) -> None:
+    """The exponents of a sample, and the brackets at its shortest contexts."""
+    assert stats.corr_corrected_fit is not None and stats.entropy_decay_exponent_interval is not None
+    print(f"{stats.num_tokens_sampled:,} tokens of this Python's library, {stats.num_docs_sampled} documents")
+    last, corrected = stats.corr_curve[-1], stats.corr_corrected_fit.exponent
+    print(f"  correlation exponent {stats.corr_decay_exponent:.3f}, noise taken off {corrected:.3f}")
+    print(f"  within documents at lag {last.separation} {last.within_document_norm:.4f}, shuffled documents "
+          f"{stats.corr_document_floor:.4f}")  # fmt: skip
+    low, high = stats.entropy_decay_exponent_interval
+    print(f"  entropy exponent {stats.entropy_decay_exponent:.2f} ({low:.2f} to {high:.2f}), R^2 "
+          f"{stats.entropy_decay_r2:.3f}, usable lengths {stats.entropy_usable_context_lens}")  # fmt: skip
+    for estimate in stats.entropy_estimates[:3]:
+        print(f"    at {estimate.context_len}: {estimate.plug_in_bits:.2f} to {estimate.held_out_bits:.2f} bits, "
+              f"{estimate.samples_per_context:.0f} samples a context")  # fmt: skip
+
+
+def print_resampled(tokens: NDArray[Any], starts: NDArray[np.int64], stats: DatasetStats) -> None:
+    """The plug-in curve when blocks of documents are drawn with replacement and counted anew."""
+    from laneb.statistics import conditional_entropies, fit_shifted_power_law
+    from laneb.statistics.intervals import block_edges
+
+    blocks = np.split(tokens, block_edges(starts, tokens.size)[1:-1])
+    lengths = [point.context_len for point in stats.entropy_curve]
+    draws = np.random.default_rng(0).integers(len(blocks), size=(5, len(blocks)))
+    curves = [conditional_entropies(np.concatenate([blocks[b] for b in draw]), lengths).bits for draw in draws]
+    exponents = [fit_shifted_power_law(lengths, curve).exponent for curve in curves]
+    print(f"  blocks drawn with replacement and counted anew: {np.mean([curve[0] for curve in curves]):.2f} bits at "
+          f"{lengths[0]}, exponent {min(exponents):.2f} to {max(exponents):.2f}")  # fmt: skip
 
 
 def coverage(rounds: int) -> int:

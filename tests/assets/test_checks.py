@@ -1,0 +1,32 @@
+"""Checks on what was measured, called as Dagster calls them."""
+
+import dagster as dg
+import numpy as np
+
+from laneb.knobs import StatisticsKnobs
+from laneb.statistics import measure_dataset
+from laneb_assets.checks import entropy_is_measured
+
+
+def check(store, tokens, **knobs) -> dg.AssetCheckResult:
+    settings = StatisticsKnobs(corr_max_sep=4, fit_optuna_trials=1, ent_num_points=4, ent_min_usable_points=3, **knobs)
+    starts = np.arange(0, len(tokens), 100)
+    store.write(
+        measure_dataset(tokens, starts, knobs=settings, dataset_id="d", tokenizer_id="t", split="train", vocab_size=30)
+    )
+    return entropy_is_measured(store)
+
+
+def test_an_entropy_fit_on_starved_contexts_is_a_warning_with_its_numbers(lane) -> None:
+    found = check(lane.store, np.random.default_rng(0).integers(0, 30, 3000), ent_max_ctx=8)
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert found.description.startswith("2 of 3 context lengths of the entropy fit (2, 3) are bracketed too widely")
+    assert "20%" in found.description and "statistics.max_tokens" in found.description
+    assert found.metadata["too_wide"].value + found.metadata["usable"].value == found.metadata["fitted"].value
+
+
+def test_an_entropy_fit_on_well_sampled_contexts_passes(lane) -> None:
+    found = check(lane.store, np.random.default_rng(0).integers(0, 4, 60_000), ent_max_ctx=4)
+    assert found.passed
+    assert found.metadata["too_wide"].value == 0
