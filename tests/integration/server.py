@@ -78,8 +78,8 @@ class Server:
         assert "backfillId" in launched, launched
         return str(launched["backfillId"])
 
-    def materialize(self, key: list[str], *, partition: str | None = None, config: Any = None) -> str:
-        """What the UI launches for one asset, or one partition of it; gives the run's id."""
+    def materialize(self, *keys: list[str], partition: str | None = None, config: Any = None) -> str:
+        """What the UI launches for some assets, or one partition of them; gives the run's id."""
         query = """mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
             __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
             ... on RunConfigValidationInvalid { errors { message } } } }"""
@@ -90,7 +90,7 @@ class Server:
                 "repositoryName": repository["name"],
                 "repositoryLocationName": repository["location"]["name"],
                 "pipelineName": "__ASSET_JOB",
-                "assetSelection": [{"path": key}],
+                "assetSelection": [{"path": key} for key in keys],
             },
             "mode": "default",
             "runConfigData": config or {},

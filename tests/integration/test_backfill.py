@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 def test_materialize_all_runs_the_whole_graph_in_order_and_a_cancelled_run_frees_its_slot(lane) -> None:
     with serving(lane) as server, lane.instance() as instance:
         names = sorted({step.asset for step in steps_of(lane.settings)} - {"experiment"})
-        sections = [path.path for path in _settings_keys(lane)]
+        sections = [key.path for key in _settings_keys(lane)]
         backfill = server.materialize_all([*sections, *(["micro", name] for name in names)])
         wait_until(lambda: not _under_way(instance, backfill), "the backfill ends", 420)
         assert instance.get_backfill(backfill).status.value == "COMPLETED_SUCCESS"
@@ -33,7 +33,7 @@ def test_materialize_all_runs_the_whole_graph_in_order_and_a_cancelled_run_frees
 def _cancel_one_while_another_waits(lane, server: Server, instance: dg.DagsterInstance) -> None:
     """Two baselines far too long to end here: the second begins when the first one is cancelled."""
     config = {"ops": {"micro__experiment": {"config": {"overrides": {"baseline.num_iterations": 1_000_000}}}}}
-    changed = server.materialize(["micro", "experiment"], config=config)
+    changed = server.materialize(*(key.path for key in _settings_keys(lane)), config=config)
     wait_until(lambda: _status(instance, changed) == "SUCCESS", "the experiment is overridden", 60)
     first = server.materialize(["micro", "baseline_runs"], partition="41")
     wait_until(lambda: _trains(lane, 41), "the first baseline trains", 60)
