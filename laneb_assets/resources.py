@@ -11,7 +11,7 @@ from laneb.records.runs import RunResult
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 from laneb.training.launch import training_command
-from laneb.training.run_directory import LOG, SPEC, prepare, read_result
+from laneb.training.run_directory import LOG, SPEC, events_size, failure_since, prepare, read_result
 from laneb.training.spec import RunSpec
 
 Stored = dg.ResourceParam[Store]
@@ -52,7 +52,8 @@ class Trainer:
         return result
 
     def _run(self, context: dg.AssetExecutionContext, command: list[str], spec: RunSpec) -> None:
-        log = self.locations.runs_dir / spec.run_id / LOG
+        run_dir = self.locations.runs_dir / spec.run_id
+        before = events_size(run_dir)
         try:
             self.client.run(context=context, command=command, extras={"run_id": spec.run_id})
         except DagsterPipesExecutionError as error:
@@ -60,11 +61,10 @@ class Trainer:
                 raise dg.Failure(
                     f"{STOPPED}: {spec.run_id} (seed {spec.seed}) has a checkpoint", allow_retries=False
                 ) from None
-            raise dg.Failure(
-                f"{spec.run_id} (seed {spec.seed}): {error}. Its log: {log}. Materialize the partition "
-                "again to go on from its last checkpoint.",
-                allow_retries=False,
-            ) from error
+            reason = failure_since(run_dir, before) or (
+                f"{error}. Its log: {run_dir / LOG}. Materialize the partition again to go on from its last checkpoint."
+            )
+            raise dg.Failure(f"{spec.run_id} (seed {spec.seed}): {reason}", allow_retries=False) from error
 
 
 Training = dg.ResourceParam[Trainer]

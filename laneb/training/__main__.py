@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 from laneb.corpus.shards import Shards, open_shards
 from laneb.storage.atomic import write_text
 from laneb.training.interruption import Interrupted, StopRequest
-from laneb.training.run_directory import LOG, RESULT, RunHeldError, held, prepare_held, read_result, read_spec
+from laneb.training.run_directory import (
+    LOG,
+    RESULT,
+    RunHeldError,
+    held,
+    note_failure,
+    prepare_held,
+    read_result,
+    read_spec,
+)
 from laneb.training.tracking import check_tracking, tracker_for
 
 if TYPE_CHECKING:
@@ -34,9 +43,11 @@ def main(arguments: list[str]) -> int:
         return 2
     stop = StopRequest()
     stop.listen()
+    run_dir: Path | None = None
     try:
         spec_path = Path(arguments[0]).resolve()
-        _train(read_spec(spec_path), spec_path.parent, stop)
+        spec, run_dir = read_spec(spec_path), spec_path.parent
+        _train(spec, run_dir, stop)
         return 0
     except Interrupted as interruption:
         print(f"{arguments[0]}: {interruption}", file=sys.stderr)
@@ -46,6 +57,8 @@ def main(arguments: list[str]) -> int:
         return HELD_BY_ANOTHER
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if run_dir is not None:
+            note_failure(run_dir, str(error))
         return 1
 
 
