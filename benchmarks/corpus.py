@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 from laneb.corpus.documents import Corpus, open_corpus
 from laneb.corpus.shards import build_shards
 from laneb.corpus.tokenizer import load_tokenizer, stored_tokenizer, token_dtype, train_tokenizer
+from laneb.training.hardware import peak_resident_mib
 
 MEGABYTE = 1_000_000
 
@@ -53,8 +53,7 @@ def child(way: str, corpus: str, max_bytes: int, tokenizer: Path, target: Path) 
     start = time.perf_counter()
     tokens = {"streamed": streamed, "plain": plain}[way](found, tokenizer, target)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"tokens": tokens, "seconds": seconds, "peak_mib": peak}))
+    print(json.dumps({"tokens": tokens, "seconds": seconds, "peak_mib": peak_resident_mib()}))
 
 
 def measure(way: str, corpus: str, max_bytes: int, tokenizer: Path, target: Path) -> dict[str, float]:

@@ -13,7 +13,6 @@ then again; on two cores the ratio should be at least 25.
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import reference_statistics as plain
 from numpy.typing import NDArray
+
+from laneb.training.hardware import peak_resident_mib
 
 if TYPE_CHECKING:
     from laneb.records.statistics import DatasetStats
@@ -119,10 +120,10 @@ def large(size: int, vocab_size: int) -> int:
     from laneb.statistics import conditional_entropies, correlation_norms
 
     tokens = generated_tokens(size, vocab_size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    before = peak_resident_mib() / 2**10
     correlation, _ = clocked(lambda: correlation_norms(tokens, LAGS))
     entropy, measured = clocked(lambda: conditional_entropies(tokens, LAGS))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_resident_mib() / 2**10
     print(f"{size:,} tokens: correlation {correlation:.1f} s, entropy at 64 lengths {entropy:.1f} s, "
           f"peak {peak:.1f} GiB ({before:.1f} before)")  # fmt: skip
     print("bits at 1, 2, 3 tokens of context:", measured.bits[:3].round(4).tolist())

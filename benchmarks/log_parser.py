@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from laneb.training.hardware import peak_resident_mib
 from laneb.training.log import parse_log
 
 HEADER = """\
@@ -112,8 +112,7 @@ def measure(name: str, path: Path) -> None:
     """Read once and print seconds of CPU, peak memory [MiB] and what was found."""
     started = time.process_time()
     found = {"ours": ours, "plain": plain}[name](path)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(time.process_time() - started, peak / (2**20 if sys.platform == "darwin" else 2**10), *found)
+    print(time.process_time() - started, peak_resident_mib(), *found)
 
 
 def main() -> None:

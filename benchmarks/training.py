@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -137,8 +136,8 @@ def child(way: str, shape: ModelShape, rows: int, steps: int, threads: int) -> N
         start = time.perf_counter()
         loss = step(batch)
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     timed = seconds[UNTIMED_STEPS:]
+    peak = hardware.peak_resident_mib()
     print(json.dumps({"seconds": statistics.median(timed), "fastest": min(timed), "peak": peak, "loss": loss.item()}))
 
 

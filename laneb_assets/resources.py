@@ -13,7 +13,16 @@ from laneb.records.runs import RunResult
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 from laneb.training.launch import training_command
-from laneb.training.run_directory import HELD_BY_ANOTHER, LOG, SPEC, RunHeldError, prepare, read_result
+from laneb.training.run_directory import (
+    HELD_BY_ANOTHER,
+    LOG,
+    SPEC,
+    RunHeldError,
+    events_size,
+    failure_since,
+    prepare,
+    read_result,
+)
 from laneb.training.spec import RunSpec
 
 Stored = dg.ResourceParam[Store]
@@ -62,6 +71,7 @@ class Trainer:
             return
         context.log.info(f"{spec.run_id}: {spec.steps} steps, {state}; log at {run_dir / LOG}")
         command = training_command(run_dir / SPEC, Store(self.locations).read(Experiment).training)
+        before = events_size(run_dir)
         try:
             self.client.run(context=context, command=command, extras={"run_id": spec.run_id})
         except DagsterPipesExecutionError as error:
@@ -71,11 +81,10 @@ class Trainer:
                 raise dg.Failure(
                     f"{STOPPED}: {spec.run_id} (seed {spec.seed}) has a checkpoint", allow_retries=False
                 ) from None
-            raise dg.Failure(
-                f"{spec.run_id} (seed {spec.seed}): {error}. Its log: {run_dir / LOG}. Materialize the partition "
-                "again to go on from its last checkpoint.",
-                allow_retries=False,
-            ) from error
+            reason = failure_since(run_dir, before) or (
+                f"{error}. Its log: {run_dir / LOG}. Materialize the partition again to go on from its last checkpoint."
+            )
+            raise dg.Failure(f"{spec.run_id} (seed {spec.seed}): {reason}", allow_retries=False) from error
 
 
 def _say_once(context: dg.AssetExecutionContext, state: tenacity.RetryCallState) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 START_SECONDS = 600.0
 """What a checkout's imports may take: the first one compiles and reads gigabytes of libraries."""
+
+CODE = (".py", ".toml", ".lock")
+"""Endings of the files that decide what a checkout computes: its modules, and the versions of what they import."""
 
 
 class CheckoutError(ValueError):
@@ -58,10 +64,10 @@ class Checkout:
 
     @property
     def commit(self) -> str:
-        """The commit that is checked out, or an empty string where git does not know."""
+        """The commit that is checked out, with "-dirty" where files differ from it; empty where git does not know."""
         try:
             done = subprocess.run(
-                ["git", "-C", str(self.directory), "rev-parse", "--short=12", "HEAD"],
+                ["git", "-C", str(self.directory), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
                 capture_output=True,
                 timeout=60,
                 check=False,
@@ -69,6 +75,34 @@ class Checkout:
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.decode("ascii", "replace").strip() if done.returncode == 0 else ""
+
+    @property
+    def code_fingerprint(self) -> str:
+        """Identity of its code, 16 hex digits: of the files themselves, so that it needs no git and sees every change.
+
+        Hidden folders, environments and what W&B keeps of earlier runs are no part of it.
+
+        Raises:
+            CheckoutError: a file can't be read.
+        """
+        digest = hashlib.sha256()
+        try:
+            for path in sorted(self._code_files()):
+                name = path.relative_to(self.directory).as_posix()
+                digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise CheckoutError(f"{error.filename} can't be read: {error.strerror}") from error
+        return digest.hexdigest()[:16]
+
+    def _code_files(self) -> Iterator[Path]:
+        for place, folders, files in os.walk(self.directory):
+            folder = Path(place)
+            folders[:] = [name for name in folders if not _is_no_code(folder / name)]
+            yield from (folder / name for name in files if name.endswith(CODE) and (folder / name).is_file())
+
+
+def _is_no_code(folder: Path) -> bool:
+    return folder.name.startswith(".") or folder.name == "wandb" or (folder / "pyvenv.cfg").exists()
 
 
 def find_checkout(directory: str, python: str = "") -> Checkout:

@@ -32,6 +32,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, window: int, mask: Tensor) -> Tensor
         return _plain(q, k, v, mask)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     causal = window >= q.size(2)
+    if q.is_cuda and not causal and k.size(1) != q.size(1):
+        # torch fuses shared heads with a causal mask only; with another one it would keep all scores.
+        k, v = (x.repeat_interleave(q.size(1) // x.size(1), dim=1) for x in (k, v))
     attended = F.scaled_dot_product_attention(
         q, k, v, attn_mask=None if causal else mask, is_causal=causal, enable_gqa=q.size(1) != k.size(1)
     )

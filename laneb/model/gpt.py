@@ -153,7 +153,8 @@ class GPT(nn.Module):
     def compile_parts(self) -> None:
         """Compile the trunk, and the passes over a chunk of logits."""
         self.compiled = True
-        self.trunk = torch.compile(self.trunk)  # type: ignore[method-assign]
+        # Kernels have to depend on their shapes alone, not on those before: a resumed run meets them in another order.
+        self.trunk = torch.compile(self.trunk, dynamic=False)  # type: ignore[method-assign]
 
     def trunk(self, tokens: Tensor) -> Tensor:
         """Hidden states before the head. tokens: (B, T) integers -> (B, T, D)."""

@@ -78,7 +78,7 @@ def _losses_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
 
 @functools.cache
 def _compiled() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    return torch.compile(_losses_and_gradient)
+    return torch.compile(_losses_and_gradient, dynamic=False)
 
 
 class _MeanLoss(torch.autograd.Function):

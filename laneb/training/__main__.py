@@ -21,6 +21,7 @@ from laneb.training.run_directory import (
     RESULT,
     RunHeldError,
     held,
+    note_failure,
     prepare_held,
     read_result,
     read_spec,
@@ -41,9 +42,11 @@ def main(arguments: list[str]) -> int:
         return 2
     stop = StopRequest()
     stop.listen()
+    run_dir: Path | None = None
     try:
         spec_path = Path(arguments[0]).resolve()
-        _train(read_spec(spec_path), spec_path.parent, stop)
+        spec, run_dir = read_spec(spec_path), spec_path.parent
+        _train(spec, run_dir, stop)
         return 0
     except Interrupted as interruption:
         print(f"{arguments[0]}: {interruption}", file=sys.stderr)
@@ -53,6 +56,8 @@ def main(arguments: list[str]) -> int:
         return HELD_BY_ANOTHER
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if run_dir is not None:
+            note_failure(run_dir, str(error))
         return 1
 
 

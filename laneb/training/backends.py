@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
@@ -24,7 +25,7 @@ from laneb.training.log import parse_log, run_result_from_log, scaling_params
 from laneb.training.log_grammar import ESCAPE, LogLine, TrainLine, ValidationLine
 from laneb.training.log_reader import LogReader
 from laneb.training.nanochat import NanochatCommand, checkout_help, flags_of, nanochat_command
-from laneb.training.run_directory import EVENTS, LOG, RESULT
+from laneb.training.run_directory import EVENTS, LOG, RESULT, unwritable
 
 if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
@@ -58,6 +59,11 @@ def train_in_checkout(
     """
     started = time.monotonic()
     checkout = find_checkout(spec.nanochat_dir, spec.nanochat_python)
+    if spec.nanochat_code and checkout.code_fingerprint != spec.nanochat_code:
+        raise CheckoutError(
+            f"{spec.run_id}: the code of the checkout at {checkout.directory} was changed since the run was asked for. "
+            "Materialize it again, to train it anew with the code that is there now"
+        )
     with CheckoutTokenizer(checkout) as tokenizer:
         if tokenizer.vocab_size != spec.vocab_size:
             raise CheckoutError(
@@ -140,9 +146,9 @@ class _Attempt:
             self.say(note)
         verb = f"goes on from step {resume_from}" if resume_from else "starts"
         self.say(f"{self.spec.run_id}: {verb}, {self.spec.steps} steps in {self.command.checkout.directory}")
-        with (self.run_dir / LOG).open("ab") as log, (self.run_dir / EVENTS).open("a", encoding="utf-8") as events:
+        with _appended(self.run_dir / LOG) as log, _appended(self.run_dir / EVENTS) as events:
             # An earlier start may have been killed within a line.
-            log.write(b"\n" if log.tell() else b"")
+            _keep(log, b"\n" if log.tell() else b"")
             process = subprocess.Popen(self.command.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=subprocess.STDOUT)  # fmt: skip
             try:
@@ -161,7 +167,7 @@ class _Attempt:
             "last checkpoint"
         )
 
-    def _lines(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> Iterator[bytes]:
+    def _lines(self, process: subprocess.Popen[bytes], log: FileIO) -> Iterator[bytes]:
         """The script's lines as they come, written to the log and repeated; looks every moment whether to stop."""
         assert process.stdout is not None
         rest = b""
@@ -174,8 +180,7 @@ class _Attempt:
                 block = os.read(process.stdout.fileno(), 1 << 16)
                 if not block:
                     break
-                log.write(block)
-                log.flush()
+                _keep(log, block)
                 _repeat(block)
                 *lines, rest = (rest + block).split(b"\n")
                 for line in lines:
@@ -186,7 +191,7 @@ class _Attempt:
         if rest:
             yield rest
 
-    def _notice(self, line: LogLine | None, events: IO[str]) -> None:
+    def _notice(self, line: LogLine | None, events: FileIO) -> None:
         if not isinstance(line, TrainLine | ValidationLine):
             return
         if not self.checked:
@@ -204,8 +209,7 @@ class _Attempt:
         else:
             event = {"event": "step", "step": line.step, "steps": self.spec.steps, "loss": float(line.loss),
                      "seconds": line.total_sec}  # fmt: skip
-        events.write(json.dumps(event) + "\n")
-        events.flush()
+        _keep(events, json.dumps(event).encode() + b"\n")
 
     def _check_model(self) -> None:
         """Before time goes into it: is this the model, the batch and the horizon that was asked for?"""
@@ -222,6 +226,19 @@ class _Attempt:
                     f"{spec.run_id}: the checkout trains with {name.replace('_', ' ')} {int(headers[name]):,} where "
                     f"{expected:,} was asked for"
                 )
+
+
+def _appended(path: Path) -> FileIO:
+    """A file to write at the end of. Unbuffered: what a full disk refused is not tried again when it is closed."""
+    return path.open("ab", buffering=0)
+
+
+def _keep(file: FileIO, block: bytes) -> None:
+    while block:
+        try:
+            block = block[file.write(block) :]
+        except OSError as error:
+            raise unwritable(Path(file.name), error) from error
 
 
 def _repeat(block: bytes) -> None:

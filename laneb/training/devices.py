@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed
 
+from laneb.training.hardware import peak_resident_mib
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -27,6 +31,7 @@ PEAK_BFLOAT16_FLOPS = {
     "H100": 989e12,
     "L40S": 362e12,
     "A100": 312e12,
+    "A10G": 70e12,
     "A10": 125e12,
     "RTX 5090": 209e12,
     "RTX 4090": 165e12,
@@ -48,20 +53,24 @@ def keep_freed_memory() -> None:
                 mallopt(parameter, value)
 
 
-def peak_resident_mib() -> float:
-    """Most memory this process held so far [MiB].
+class ProcessLostError(ValueError):
+    """Another process of the run ended, or can't be reached any more."""
 
-    Linux is asked for the peak since the program began (VmHWM): getrusage's figure starts at the parent's size, which
-    a child that was forked from a large process would report as its own.
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """What the processes of a run do together.
+
+    Raises:
+        ProcessLostError: one of them is gone.
     """
-    if sys.platform.startswith("linux"):
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**10
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLostError(
+            "another process of the run ended, or can't be reached any more: its own message says why. Start the run "
+            "again: it goes on from its last checkpoint"
+        ) from error
 
 
 class Device:
@@ -143,7 +152,8 @@ class Device:
     def add_up(self, sums: Tensor) -> None:
         """Replace a tensor by its sum over the processes."""
         if self.world > 1:
-            distributed.all_reduce(sums)
+            with _together():
+                distributed.all_reduce(sums)
 
     def add_up_gradients(self, model: nn.Module, extra: Tensor) -> Tensor:
         """Sum every gradient over the processes in one message, and `extra` (float32, 1-d) with them."""
@@ -151,7 +161,8 @@ class Device:
             return extra
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), extra])
-        distributed.all_reduce(flat)
+        with _together():
+            distributed.all_reduce(flat)
         start = 0
         for gradient in gradients:
             gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
@@ -163,7 +174,8 @@ class Device:
         if self.world == 1:
             return value
         tensor = torch.tensor([value], dtype=torch.int64, device=self.torch_device)
-        distributed.broadcast(tensor, src=0)
+        with _together():
+            distributed.broadcast(tensor, src=0)
         return int(tensor.item())
 
     def peak_memory_mib(self) -> float:

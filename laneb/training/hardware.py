@@ -67,3 +67,19 @@ def can_compile_for_cpu() -> bool:
     """Whether torch.compile finds what it needs for the CPU: Linux, a C++ compiler and Python's headers."""
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return sys.platform == "linux" and shutil.which("g++") is not None and header.exists()
+
+
+def peak_resident_mib() -> float:
+    """Most memory this process held so far [MiB].
+
+    Linux is asked for the peak since the program began (VmHWM): getrusage's figure starts at the parent's size, which
+    a child that was forked from a large process would report as its own.
+    """
+    if sys.platform.startswith("linux"):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

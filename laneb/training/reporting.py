@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from laneb.training import log_lines
-from laneb.training.run_directory import EVENTS, LOG
+from laneb.training.run_directory import EVENTS, LOG, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,10 +152,7 @@ class Reporter:
             self._files[number].write(line + "\n")
             self._files[number].flush()
         except OSError as error:
-            raise ValueError(
-                f"{self._paths[number]} can't be written: {error.strerror or error}. Free some space and start the run "
-                "again: it goes on from its last checkpoint"
-            ) from error
+            raise unwritable(self._paths[number], error) from error
 
 
 class Silent(Reporter):

@@ -90,6 +90,42 @@ def read_result(run_dir: Path, spec: RunSpec) -> RunResult | None:
     return result if result.fingerprint == spec.fingerprint else None
 
 
+def unwritable(path: Path, error: OSError) -> ValueError:
+    """What to say when a run's log or events can't be written."""
+    return ValueError(
+        f"{path} can't be written: {error.strerror or error}. Free some space and start the run again: it goes on from "
+        "its last checkpoint"
+    )
+
+
+def events_size(run_dir: Path) -> int:
+    """Bytes of events so far: from there on, `failure_since` finds what a start that begins now failed of."""
+    try:
+        return (run_dir / EVENTS).stat().st_size
+    except OSError:
+        return 0
+
+
+def note_failure(run_dir: Path, message: str) -> None:
+    """Keep with a run's events why it can't go on, where a place can still be written."""
+    with contextlib.suppress(OSError), (run_dir / EVENTS).open("a", encoding="utf-8") as events:
+        events.write(json.dumps({"event": "error", "message": message}) + "\n")
+
+
+def failure_since(run_dir: Path, size: int) -> str | None:
+    """The first failure noted after `size` bytes of events, or None where none was."""
+    try:
+        lines = (run_dir / EVENTS).read_bytes()[size:].splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event") == "error":
+                return str(event.get("message"))
+    return None
+
+
 @contextlib.contextmanager
 def held(run_dir: Path) -> Iterator[None]:
     """Hold a run's directory: one process at a time, and the lock dies with its holder.

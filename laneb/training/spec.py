@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from laneb.corpus.checkout import find_checkout
 from laneb.knobs import ModelKnobs, TrainingKnobs
 from laneb.model.scaling import ModelShape, count_parameters, flops_per_token, resolve_total_batch_size
 from laneb.records.base import canonical_hash
@@ -73,6 +74,8 @@ class RunSpec(BaseModel):
     wandb_run_base: str = "dummy"
     nanochat_dir: str = ""
     nanochat_python: str = ""
+    nanochat_code: str = ""
+    """Fingerprint of the code of the checkout that trains it: another commit, or a changed file, is another run."""
 
     @property
     def fingerprint(self) -> str:
@@ -137,7 +140,7 @@ def spec_for(
 
     Raises:
         ValueError: the vocabulary of shards and model differ, the batch is not whole forward passes, the horizon is
-            not positive.
+            not positive, or there is no checkout where one is to train.
     """
     if steps < 1:
         raise ValueError(f"horizon of {steps} steps: a run needs at least one step")
@@ -163,8 +166,20 @@ def spec_for(
         "compile": choose_compile(shape, device, training.device_batch_size),
         "threads": training.threads or hardware.usable_cores(),
         "shards_path": shards.path,
+        "nanochat_code": checkout_code(training),
     }
     return RunSpec(**values)
+
+
+def checkout_code(training: TrainingKnobs) -> str:
+    """Fingerprint of the code of the checkout that trains; empty where training is ours.
+
+    Raises:
+        CheckoutError: there is no checkout.
+    """
+    if training.backend != "nanochat":
+        return ""
+    return find_checkout(training.nanochat_dir, training.nanochat_python).code_fingerprint
 
 
 def choose_dtype(shape: ModelShape, device: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def check_tracking(wandb_run_base: str) -> None:
     if wandb_run_base != OFF and importlib.util.find_spec("wandb") is None:
         raise ValueError(
             f"LANE_B_WANDB_RUN_BASE={wandb_run_base}: the package wandb is not installed. "
-            f"Install it with: pip install 'laneb[wandb]', or set LANE_B_WANDB_RUN_BASE={OFF}"
+            f"Install it with: {sys.executable} -m pip install wandb, or set LANE_B_WANDB_RUN_BASE={OFF}"
         )
 
 

@@ -5,11 +5,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from laneb.corpus.checkout import CheckoutError
 from laneb.knobs import EXPERIMENT_SECTIONS
 from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings, SettingsError
 from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
+from laneb.training.spec import checkout_code
 from laneb_assets.lane import EXPERIMENT, key_of, settings_asset
 from laneb_assets.resources import Stored
 
@@ -61,9 +63,10 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
         try:
             refuse_foreign_work_dir(experiment, store.locations)
             settings = apply_overrides(loaded.profile, store.locations, config.overrides)
-        except SettingsError as error:
+            record = Experiment.of(settings)
+            versions = {section.title: _version(record, section.title) for section in EXPERIMENT_SECTIONS}
+        except (SettingsError, CheckoutError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
-        record = Experiment.of(settings)
         path = store.write(record)
         yield dg.MaterializeResult(
             asset_key=root,
@@ -78,11 +81,17 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
             values = getattr(record, section.title)
             yield dg.MaterializeResult(
                 asset_key=key_of(experiment, settings_asset(section.title)),
-                data_version=dg.DataVersion(record.section_hash(section.title)),
+                data_version=dg.DataVersion(versions[section.title]),
                 metadata={"knobs": dg.MetadataValue.md(_section_table(section.title, values, record.origins))},
             )
 
     return resolve
+
+
+def _version(record: Experiment, title: str) -> str:
+    """What tells a section from an earlier one: its knobs, and the code of a checkout that trains."""
+    knobs, code = record.section_hash(title), checkout_code(record.training) if title == "training" else ""
+    return canonical_hash([knobs, code]) if code else knobs
 
 
 def _overrides_table(record: Experiment) -> str:

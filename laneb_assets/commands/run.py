@@ -12,6 +12,7 @@ from laneb.corpus.documents import open_corpus
 from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.training.launch import training_command
+from laneb.training.tracking import check_tracking
 from laneb_assets.terminal import Terminal, describe
 
 
@@ -67,6 +68,8 @@ def _check_input(settings: Settings) -> None:
     open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
     planned_runs(settings)
     training_command(Path("spec.json"), settings.training)
+    if settings.training.backend == "builtin":
+        check_tracking(settings.training.wandb_run_base)
 
 
 def _settings(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> Settings:

@@ -192,6 +192,15 @@ def test_an_unwritable_work_directory_is_said_before_anything_is_trained(lane, t
         run_lane(settings, instance, before=lambda step: None, after=lambda outcome: None)
 
 
+def test_why_a_run_can_not_be_trained_is_the_failure_of_its_asset(lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANE_B_WANDB_RUN_BASE", "mine")
+    failed = run(lane)[-1]
+    assert failed.step.label == "baseline_runs [41]"
+    assert failed.error.startswith(
+        "d1_i12_s41 (seed 41): LANE_B_WANDB_RUN_BASE=mine: the package wandb is not installed"
+    )
+
+
 def test_a_work_directory_that_was_deleted_is_made_again(finished_lane) -> None:
     at = finished_lane.settings.locations
     paths = (at.infer_json, at.stats_json, at.run_results_dir / "baseline_s41.json", at.duckdb_path, at.report_html)

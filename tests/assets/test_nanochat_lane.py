@@ -8,10 +8,17 @@ from stand_in_checkout import write_checkout
 from laneb.records.corpus import TokenizerInfo
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
-from laneb_assets.headless import run_lane
+from laneb_assets.headless import TRAINING, Outcome, run_lane
 
 
-def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict(lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def run(lane) -> list[Outcome]:
+    with lane.instance() as instance:
+        return run_lane(lane.settings, instance, before=lambda step: None, after=lambda outcome: None)
+
+
+def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_its_code_changes(
+    lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkout = write_checkout(lane.folder / "nanochat", lm_head=320 * 32, matrices=12_320)
     for name, value in {
         "LANE_B_BACKEND": "nanochat",
@@ -26,8 +33,7 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict(lane, monkeypatch: pyte
         "LANE_B_EVAL_EVERY_LATE": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    with lane.instance() as instance:
-        outcomes = run_lane(lane.settings, instance, before=lambda step: None, after=lambda outcome: None)
+    outcomes = run(lane)
     assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
     assert lane.store.read(TokenizerInfo).vocab_size == 300
     runs = [lane.store.read_run(f"laneb_calib_{steps}_s41", "") for steps in (6, 18)]
@@ -36,3 +42,10 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict(lane, monkeypatch: pyte
     assert lane.store.read(Inference).bracketed
     assert "nanochat's own script" in lane.store.read(ContextLossDecay).reason
     assert {row.status for row in lane.store.read_manifest()} == {"ok"}
+
+    script = checkout / "scripts" / "base_train.py"
+    script.write_text(script.read_text().replace("bpb = 3.0", "bpb = 3.1"))
+    again = run(lane)
+    made = {outcome.step.asset for outcome in again if outcome.state == "done"}
+    assert made.issuperset(TRAINING) and "dataset_stats" not in made
+    assert lane.store.read_run("laneb_calib_6_s41", "").min_val_bpb == pytest.approx(3.1 - 6 / 10 + 0.041)

@@ -1,5 +1,7 @@
-"""What tests compare of two runs."""
+"""What tests compare of two runs, and a disk that is full."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from laneb.records.runs import RunResult
@@ -18,3 +20,13 @@ def lines(run_dir: Path, start: str) -> list[str]:
 def losses(run_dir: Path) -> list[str]:
     """Step and running loss of every update in the log."""
     return [line.split(" | ")[0] + line.split(" | ")[1] for line in lines(run_dir, "step")]
+
+
+def with_files_up_to(limit: int, run_dir: Path) -> "subprocess.CompletedProcess[str]":
+    """Train where no file can grow beyond a size: what a full disk refuses, at a byte of our choice."""
+    script = (
+        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        f"sys.argv[1:] = [{str(run_dir / 'spec.json')!r}]; runpy.run_module('laneb.training', run_name='__main__')"
+    )
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

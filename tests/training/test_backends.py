@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from run_facts import with_files_up_to
 from stand_in_checkout import behave, spec_of, write_checkout
 
-from laneb.corpus.checkout import CheckoutError
+from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.records.runs import RunResult
 from laneb.training.backends import latest_checkpoint, own_base_dir, train_in_checkout
 from laneb.training.interruption import Interrupted, StopRequest
@@ -169,6 +170,27 @@ def test_another_model_or_batch_than_asked_for_is_refused_at_its_first_step(tmp_
     checkout = write_checkout(tmp_path / "nanochat", hang_at=1, **behaviour)
     with pytest.raises(CheckoutError, match=message):
         train(spec_of(checkout), tmp_path / "run")
+
+
+def test_a_checkout_whose_code_was_changed_since_is_refused_before_training(tmp_path: Path):
+    checkout = write_checkout(tmp_path / "nanochat")
+    spec = spec_of(checkout, nanochat_code=find_checkout(str(checkout)).code_fingerprint)
+    (checkout / "nanochat" / "new.py").write_text("")
+    with pytest.raises(CheckoutError, match=r"was changed since the run was asked for\. Materialize it again"):
+        train(spec, tmp_path / "run")
+    assert not (tmp_path / "run" / "train.log").exists()
+    (checkout / "nanochat" / "new.py").unlink()
+    assert train(spec, tmp_path / "run").status == "ok"
+
+
+def test_a_full_disk_is_said_with_the_file_that_it_refused(tmp_path: Path):
+    checkout, run_dir = write_checkout(tmp_path / "nanochat"), tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "spec.json").write_text(spec_of(checkout).to_json())
+    full = with_files_up_to(1_200, run_dir)
+    assert full.returncode == 1 and len(full.stderr.splitlines()) == 1
+    assert f"error: {run_dir / 'train.log'} can't be written: File too large. Free some space" in full.stderr
+    assert train(spec_of(checkout), run_dir).status == "ok"
 
 
 def test_a_few_parameters_more_are_counted_as_the_checkout_counts_them(tmp_path: Path):

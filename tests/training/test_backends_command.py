@@ -1,3 +1,6 @@
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -127,5 +130,36 @@ def test_a_checkout_whose_dependencies_are_missing_is_named_with_the_reason(tmp_
         find_checkout(str(tmp_path), sys.executable).run("-c", "import time; time.sleep(60)", timeout=0.2)
 
 
+def git(root: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", "-C", str(root), *who, *arguments], check=True, capture_output=True)
+
+
 def test_the_commit_of_a_checkout_is_known_where_git_knows_it(tmp_path: Path):
-    assert find_checkout(str(write_checkout(tmp_path)), sys.executable).commit == ""
+    checkout = find_checkout(str(write_checkout(tmp_path)), sys.executable)
+    assert checkout.commit == ""
+    for arguments in (["init"], ["add", "-A"], ["commit", "-m", "all of it"], ["tag", "v1"]):
+        git(tmp_path, *arguments)
+    assert re.fullmatch("[0-9a-f]{12}", checkout.commit)
+    clean = checkout.commit
+    (tmp_path / "scripts" / "base_train.py").write_text("# another\n")
+    assert checkout.commit == f"{clean}-dirty"
+
+
+def test_whatever_changes_the_code_of_a_checkout_changes_its_fingerprint_and_nothing_else_does(tmp_path: Path):
+    checkout = find_checkout(str(write_checkout(tmp_path / "a")), sys.executable)
+    known = {checkout.code_fingerprint}
+    for name in ("scripts/base_train.py", "nanochat/new.py", "pyproject.toml", "uv.lock"):
+        (tmp_path / "a" / name).write_text("# another\n")
+        assert checkout.code_fingerprint not in known
+        known.add(checkout.code_fingerprint)
+    before = checkout.code_fingerprint
+    for name in (
+        "README.md", ".venv/lib/x.py", "env/pyvenv.cfg", "env/lib/x.py", "nanochat/__pycache__/x.pyc", ".git/x.py",
+        "base/base_data/shard_1", "wandb/run/files/code/x.py",
+    ):  # fmt: skip
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_text("new")
+    assert checkout.code_fingerprint == before
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert find_checkout(str(tmp_path / "b"), sys.executable).code_fingerprint == before

@@ -1,11 +1,14 @@
 """Runs that are stopped, killed, shared or out of disk, against one that nothing disturbed."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from run_facts import facts, lines, losses
+from run_facts import facts, lines, losses, with_files_up_to
 
 from laneb.corpus.shards import open_shards
 from laneb.training.devices import Device
@@ -73,20 +76,27 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before_with_a_warning(uninter
     assert "step_00000006.pt can't be read" in lines(run_dir, "Warning")[0]
 
 
-def test_a_checkpoint_that_can_not_be_written_leaves_the_one_before(uninterrupted):
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (50_000, "step_00000006.pt can't be written: File too large; step 3 is still there to resume from. Free some"),
+        (1_200, "train.log can't be written: File too large. Free some space and start the run again"),
+    ],
+    ids=["in a checkpoint", "in the log"],
+)
+def test_a_full_disk_is_one_error_that_leaves_the_last_checkpoint(uninterrupted, limit, message):
     runs, spec, result = uninterrupted
-    run_dir = runs.prepared(spec, "full")
+    name = f"full_{limit}"
+    run_dir = runs.prepared(spec, name)
     stop_at(runs.start(run_dir), "step 00004", signal.SIGKILL)
-    script = (
-        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
-        f"sys.argv[1:] = [{str(run_dir / 'spec.json')!r}]; runpy.run_module('laneb.training', run_name='__main__')"
-    )
-    full = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    kept = (run_dir / "checkpoint" / "step_00000003.pt").read_bytes()
+    full = with_files_up_to(limit, run_dir)
     assert full.returncode == 1
-    assert "step_00000006.pt can't be written: File too large; step 3 is still there" in full.stderr
+    assert full.stderr.startswith("error: ") and message in full.stderr and len(full.stderr.splitlines()) == 1
     assert [path.name for path in (run_dir / "checkpoint").iterdir()] == ["step_00000003.pt"]
-    assert facts(runs.train(spec, "full")) == facts(result)
+    assert (run_dir / "checkpoint" / "step_00000003.pt").read_bytes() == kept
+    assert facts(runs.train(spec, name)) == facts(result)
+    assert losses(run_dir) == losses(runs.folder / spec.run_id)
 
 
 def test_a_directory_has_one_process_at_a_time(runs):
@@ -115,3 +125,23 @@ def test_two_processes_train_as_one(uninterrupted):
     for one, other in zip(shared.context_losses.curve, result.context_losses.curve, strict=True):
         assert one == pytest.approx(other, rel=1e-2)
     assert len(lines(run_dir, "Step")) == len(result.val_curve)
+
+
+def test_a_killed_process_ends_the_others_and_says_so(runs):
+    spec = runs.spec(steps=4000)
+    run_dir = runs.prepared(spec)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = ["-m", "laneb.training", str(run_dir / "spec.json")]
+    launcher = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert launcher.stdout is not None
+    while not launcher.stdout.readline().startswith("step 00020"):
+        assert launcher.poll() is None
+    leader = int(json.loads(run_dir.with_name(f".{run_dir.name}.holder").read_text())["pid"])
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    (other,) = [int(child) for child in children if int(child) != leader]
+    os.kill(other, signal.SIGKILL)
+    said = launcher.communicate()[1]
+    assert launcher.returncode == 1
+    assert "error: another process of the run ended, or can't be reached any more" in said
+    assert "Signal 9 (SIGKILL) received" in said
+    assert prepare(run_dir, spec) == "resume"

@@ -4,51 +4,10 @@ import random
 from pathlib import Path
 
 import pytest
+from made_logs import CURVE, HEADER, WHOLE, footer, steps, train, validation
 from upath import UPath
 
 from laneb.training.log import LogError, parse_log, run_result_from_log
-
-HEADER = """\
-lm_head                 : 25,165,824
-transformer_matrices    : 84,935,808
-Calculated number of iterations from target data:param ratio: 300
-Total number of training tokens: 4,915,200
-Tokens : Scaling params ratio: 0.04
-Tracking time-to-target using val_bpb with threshold 0.93
-Total batch size 16,384 => gradient accumulation steps: 4
-"""
-
-
-def train(step: int, loss: str = "3.5", total: float = 0.0, dt: float = 600.0, speed: str = "27,306") -> str:
-    return (
-        f"step {step:05d}/00300 (1.00%) | loss: {loss} | lrm: 1.00 | dt: {dt:.2f}ms | tok/sec: {speed} | "
-        f"bf16_mfu: 0.00 | epoch: 1 | total time: {total:.2f}m | eta: 2.8m\n"
-    )
-
-
-def validation(step: int, bpb: object) -> str:
-    text = bpb if isinstance(bpb, str) else f"{bpb:.6f}"
-    return f"Step {step:05d} | Validation bpb: {text}\n"
-
-
-def steps(first: int, last: int, bpb: dict[int, float]) -> str:
-    """Steps [first, last) as nanochat prints them: the evaluation of a step before its update, 0.6 s an update."""
-    lines = []
-    for step in range(first, last + 1):
-        if step in bpb:
-            lines.append(validation(step, bpb[step]))
-        if step < last:
-            lines.append(train(step, total=max(0, step - 10) * 0.01))
-    return "".join(lines)
-
-
-def footer(minimum: object) -> str:
-    text = minimum if isinstance(minimum, str) else f"{minimum:.6f}"
-    return f"Peak memory usage: 1,812.40MiB\nTotal training time: 2.89m\nMinimum validation bpb: {text}\n"
-
-
-CURVE = {0: 3.2, 100: 1.2, 200: 1.0, 300: 0.9}
-WHOLE = HEADER + steps(0, 300, CURVE) + footer(0.9)
 
 
 def test_a_finished_run_is_read_whole():
@@ -256,44 +215,6 @@ def test_missing_counts_are_made_up_for_from_what_is_printed():
     assert log.realised_ratio == pytest.approx(0.04)
 
 
-BANNER = "\n   █████ nanochat █████\r\n\x1b[1;32mAutodetected device type: cpu\x1b[0m\n"
-DRESSED = {
-    "crlf": lambda text: text.replace("\n", "\r\n"),
-    "old mac line ends": lambda text: text.replace("\n", "\r"),
-    "utf-16": lambda text: text.encode("utf-16"),
-    "utf-8 with a mark": lambda text: text.encode("utf-8-sig"),
-    "colours": lambda text: "".join(f"\x1b[32m{line}\x1b[0m\n" for line in text.splitlines()),
-    "links": lambda text: "".join(f"\x1b]8;;http://x\x1b\\{line}\x1b]8;;\x07\n" for line in text.splitlines()),
-    "banner": lambda text: BANNER + text,
-    "other libraries": lambda text: text.replace(
-        "\n", "\nW0412 step 3 of dynamo | loss\nStep 5: saved\n[INFO] x | y\n"
-    ),
-    "ranks": lambda text: "".join(f"[rank0]: {line}\n" for line in text.splitlines()),
-    "torchrun prefix": lambda text: "".join(f"[default0]:{line}\n" for line in text.splitlines()),
-    "indented": lambda text: "".join(f"  {line}  \n" for line in text.splitlines()),
-    "progress bars": lambda text: text.replace("\n", "\n 10%|█   | 1/10\r 20%|██  | 2/10\r"),
-    "invalid utf-8": lambda text: text.encode().replace(b"\n", b"\n\xff\xc3\x28\n"),
-    "no end of line at the end": lambda text: text.rstrip("\n"),
-    "zeros after a power cut": lambda text: text.encode() + b"\x00" * 5000,
-    "a huge line": lambda text: text.replace("Total batch", "x" * 3_000_000 + "\nTotal batch"),
-}
-
-
-@pytest.mark.parametrize("dress", DRESSED.values(), ids=DRESSED.keys())
-def test_how_a_log_came_to_its_file_changes_nothing(dress):
-    assert parse_log(dress(WHOLE)).to_json_dict() == parse_log(WHOLE).to_json_dict()
-
-
-@pytest.mark.parametrize("name", [name for name in DRESSED if name != "a huge line"])
-@pytest.mark.parametrize("size", [1, 7, 4096])
-def test_where_a_file_is_cut_into_blocks_changes_nothing(monkeypatch, name, size):
-    short = HEADER + steps(0, 12, {0: 3.2, 6: 1.2, 12: 1.0}) + steps(5, 20, {5: 1.3, 20: 0.95}) + footer(0.95)
-    expected = parse_log(short).to_json_dict()
-    assert expected["status"] == "ok" and expected["val_curve"] == [[0, 3.2], [5, 1.3], [20, 0.95]]
-    monkeypatch.setattr("laneb.training.log_grammar.BLOCK_BYTES", size)
-    assert parse_log(DRESSED[name](short)).to_json_dict() == expected
-
-
 def test_the_fields_of_older_and_other_versions_are_read():
     text = (
         "Tokens : Params ratio: 20.00\nstep 00011/00020 (1.00%) | loss: 2.5 | grad norm: 0.3 | lrm: 1.0 | "
@@ -303,33 +224,6 @@ def test_the_fields_of_older_and_other_versions_are_read():
     log = parse_log(text)
     assert (log.status, log.dt_median_ms, log.final_train_loss, log.requested_ratio) == ("ok", 1200.5, 2.25, 20.0)
     assert (log.realised_steps, log.planned_steps, log.bpb_decimals) == (13, None, 4)
-
-
-def test_a_log_cut_anywhere_is_never_ok_before_its_last_digit():
-    whole = WHOLE.encode()
-    begin = whole.index(b"Total training time")
-    for size in range(begin, len(whole) - 1):
-        assert parse_log(whole[:size]).status == "failed"
-    assert parse_log(whole[:-1]).status == parse_log(whole).status == "ok"
-
-
-@pytest.mark.parametrize(
-    "cut", ["Step 0", "step 00000/00300 (0.00%) | los", "Total batch size 16", "Step 00000 | Validation bpb: 3"]
-)
-def test_a_cut_line_of_a_new_start_still_shows_that_the_run_is_not_complete(cut):
-    assert parse_log(WHOLE + cut).status == "failed"
-
-
-def test_a_cut_evaluation_does_not_enter_the_curve():
-    whole = HEADER + steps(0, 200, CURVE)
-    assert whole.endswith("1.000000\n")
-    assert parse_log(whole[:-4]).val_curve == [[0, 3.2], [100, 1.2]]
-
-
-def test_a_line_glued_to_one_that_was_cut_is_passed_over():
-    text = HEADER + steps(0, 99, CURVE) + "step 00099/00300 (33.00%) | loss: 3.4Autodetected device type: cpu\n" + WHOLE
-    log = parse_log(text)
-    assert log.status == "ok" and log.val_curve == parse_log(WHOLE).val_curve
 
 
 @pytest.mark.parametrize("missing", ["nowhere.log", "a\0b.log", "."])

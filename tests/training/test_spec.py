@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from stand_in_checkout import write_checkout
 
 from laneb.training import hardware
 from laneb.training.schedule import Schedule, evaluation_steps, muon_momentum
@@ -26,6 +27,20 @@ def test_other_text_or_another_tokenizer_is_another_run(runs):
     spec = runs.spec()
     for name in ("corpus_fingerprint", "tokenizer_id"):
         assert spec.model_copy(update={name: "other"}).fingerprint != spec.fingerprint
+
+
+def test_the_code_of_the_checkout_that_trains_is_part_of_a_run_s_identity(runs, tmp_path):
+    checkout = write_checkout(tmp_path / "nanochat")
+    knobs = {"backend": "nanochat", "nanochat_dir": str(checkout)}
+    before = runs.spec(**knobs)
+    assert runs.spec(**knobs).fingerprint == before.fingerprint
+    (checkout / "scripts" / "base_train.py").write_text("# another commit\n")
+    assert runs.spec(**knobs).fingerprint != before.fingerprint
+    assert runs.spec(**knobs).recipe != before.recipe
+    moved = checkout.rename(tmp_path / "moved")
+    assert runs.spec(backend="nanochat", nanochat_dir=str(moved)).fingerprint != before.fingerprint
+    write_checkout(moved)
+    assert runs.spec(backend="nanochat", nanochat_dir=str(moved)).fingerprint == before.fingerprint
 
 
 @pytest.mark.parametrize("knobs", [{"checkpoint_every": 99}, {"wandb_run_base": "mine"}])

@@ -97,7 +97,7 @@ def test_losses_that_are_no_numbers_end_the_run(runs):
         (lambda spec: spec.model_copy(update={"shards_path": "/nowhere"}), "/nowhere"),
         (lambda spec: spec.model_copy(update={"corpus_fingerprint": "other"}), "not those of the run"),
         (lambda spec: spec.model_copy(update={"device": "cuda"}), "device cuda: this torch"),
-        (lambda spec: spec.model_copy(update={"wandb_run_base": "mine"}), "pip install 'laneb[wandb]'"),
+        (lambda spec: spec.model_copy(update={"wandb_run_base": "mine"}), "-m pip install wandb, or set"),
     ],
 )
 def test_what_can_not_work_is_one_line_before_anything_is_trained(runs, damage, message):
