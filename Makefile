@@ -10,7 +10,7 @@ demo: .venv/.installed  ## run the whole lane on the tiny profile and the embedd
 	@$(PY) -m laneb_assets.cli run --profile tiny
 
 test: .venv/.installed-test  ## run the whole test suite
-	@$(PY) -m pytest -n 3 --dist loadfile
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 ui: .venv/.installed  ## Dagster on http://127.0.0.1:3000
 	@$(PY) -m laneb_assets.cli ui

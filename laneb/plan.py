@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from laneb.model.scaling import ModelShape, count_parameters, steps_for_ratio
 from laneb.records.corpus import TokenShards
-from laneb.training.spec import RunSpec, spec_for
+from laneb.training.spec import RunSpec, lane_spec
 
 if TYPE_CHECKING:
     from laneb.settings import Settings
@@ -32,11 +31,14 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
         ValueError: settings that no run can be made of.
     """
     baseline, calibration = settings.baseline, settings.calibration
+    shards = _no_shards(settings)
     plans: list[PlannedRun] = []
     known: set[str] = set()
 
     def add(role: str, seeds: tuple[int, ...], *, steps: int = -1, ratio: float | None = None) -> None:
-        specs = [_spec(settings, seed, steps, ratio) for seed in seeds]
+        specs = [
+            lane_spec(shards, settings.model, settings.training, seed=seed, steps=steps, ratio=ratio) for seed in seeds
+        ]
         shared = sum(spec.fingerprint in known for spec in specs)
         known.update(spec.fingerprint for spec in specs)
         plans.append(PlannedRun(role, seeds, ratio if steps == -1 else None, specs[0], shared))
@@ -47,15 +49,6 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
         add("calibration", calibration.all_seeds, steps=steps)
     add("fallback", settings.candidates.run_seeds, ratio=baseline.default_ratio)
     return plans
-
-
-def _spec(settings: Settings, seed: int, steps: int, ratio: float | None) -> RunSpec:
-    shape = ModelShape.of(settings.model, settings.data.vocab_size)
-    scaling = count_parameters(shape)
-    spec = spec_for(_no_shards(settings), scaling, settings.model, settings.training, seed=seed, steps=max(1, steps))
-    if steps != -1 or ratio is None:
-        return spec
-    return spec.model_copy(update={"steps": steps_for_ratio(ratio, spec.n_scaling_params, spec.total_batch_size)})
 
 
 def _no_shards(settings: Settings) -> TokenShards:

@@ -1,24 +1,19 @@
 """What the three trained assets share: the spec of a run, and its result kept with its log."""
 
-from laneb.model.scaling import ModelShape, count_parameters, steps_for_ratio
 from laneb.places import AnyPath
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
 from laneb.storage.atomic import read_text, write_text
 from laneb.storage.store import Store
-from laneb.training.spec import RunSpec, spec_for
+from laneb.training.spec import RunSpec, lane_spec
 
 
 def run_spec(store: Store, *, seed: int, steps: int = -1, ratio: float | None = None) -> RunSpec:
     """The spec of a run of the experiment's model on its shards; with steps -1, for the horizon of a ratio."""
     experiment = store.read(Experiment)
     shards = store.read(TokenShards)
-    scaling = count_parameters(ModelShape.of(experiment.model, shards.vocab_size))
-    spec = spec_for(shards, scaling, experiment.model, experiment.training, seed=seed, steps=max(1, steps))
-    if steps != -1 or ratio is None:
-        return spec
-    return spec.model_copy(update={"steps": steps_for_ratio(ratio, spec.n_scaling_params, spec.total_batch_size)})
+    return lane_spec(shards, experiment.model, experiment.training, seed=seed, steps=steps, ratio=ratio)
 
 
 def keep(

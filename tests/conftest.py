@@ -23,7 +23,10 @@ hypothesis_settings.load_profile("shared")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for a daemon begin first, so that the others run meanwhile."""
+    """Tests that wait for a daemon begin first, so that the others run meanwhile.
+
+    pytest-xdist would begin with the files that hold most tests: `make test` says --no-loadscope-reorder.
+    """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from laneb.corpus.checkout import Checkout, CheckoutError, last_words
-from laneb.corpus.files import replace_file
 from laneb.corpus.tokenizer import token_dtype
 from laneb.records.base import utc_now
 from laneb.records.corpus import TokenizerInfo
+from laneb.storage.atomic import replace_file
 
 CHECKOUT_FILE = "checkout.json"
 SCRIPT = Path(__file__).with_name("read_checkout_tokenizer.py")

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from laneb.corpus.errors import CorpusError
-from laneb.corpus.files import replace_file
+from laneb.storage.atomic import replace_file
 
 _RACY_SECONDS = 2.0
 """A file that changed this recently could change again within one tick of its clock, unnoticed."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laneb.corpus.documents import Place
-from laneb.corpus.files import replace_file
+from laneb.storage.atomic import replace_file
 
 TRAIN, VALIDATION = "train", "val"
 SPLITS = (TRAIN, VALIDATION)

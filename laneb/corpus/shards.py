@@ -6,7 +6,6 @@ A directory of shards holds, for each split, `<split>.bin` (ids, little-endian, 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from laneb.corpus.shard_writer import TRAIN, VALIDATION, JournalEntry, ShardWrit
 from laneb.corpus.tokenizer import Tokenizer, load_tokenizer, token_dtype
 from laneb.records.base import canonical_hash, utc_now
 from laneb.records.corpus import TokenizerInfo, TokenShards
+from laneb.storage.atomic import remedy
 
 SHARD_RULES = 1
 """Part of every shard fingerprint: raise it when the same text and tokenizer would give other shards."""
@@ -96,9 +96,8 @@ def build_shards(
             with _only_builder(directory, progress):
                 build.publish_once(validation_share)
     except OSError as error:
-        advice = "Free some space" if error.errno == errno.ENOSPC else "Make it writable or name another place"
         raise CorpusError(
-            f"{directory}: can't write token shards ({error.strerror or error}). {advice}; what is done is kept"
+            f"{directory}: can't write token shards ({error.strerror or error}). {remedy(error)}; what is done is kept"
         ) from error
     # Shards are shared by experiments that may call the same text by other names.
     return open_shards(directory).info.model_copy(update={"dataset_id": tokenizer_info.dataset_id})

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from laneb.corpus.documents import Corpus
 from laneb.corpus.errors import CorpusError, Progress
-from laneb.corpus.files import replace_file
 from laneb.corpus.grouping import grouped
 from laneb.records.base import canonical_hash, utc_now
 from laneb.records.corpus import TokenizerInfo
+from laneb.storage.atomic import replace_file
 
 if TYPE_CHECKING:
     import tokenizers

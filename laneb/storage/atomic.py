@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from laneb.places import AnyPath
+
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StorageError(ValueError):
@@ -30,27 +34,40 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
         StorageError: the place is not writable or the disk is full; what was there is untouched.
     """
     try:
-        if not isinstance(path, Path) or getattr(path, "protocol", "") not in ("", "file", "local"):
+        if isinstance(path, Path) and getattr(path, "protocol", "") in ("", "file", "local"):
+            replace_file(path, data)
+        else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
     except OSError as error:
         raise StorageError(
-            f"{path} can't be written: {error.strerror or error}. Free some space, or choose another place with "
+            f"{path} can't be written: {error.strerror or error}. {remedy(error)}, or choose another place with "
             "LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
         ) from error
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write under a temporary name beside `path`, force it to the disk, and rename it into place.
+
+    Raises:
+        OSError: the place is not writable or the disk is full; what was there is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a place that can't be written; begins a sentence."""
+    return "Free some space" if error.errno in _NO_SPACE else "Make it writable"
 
 
 def read_text(path: AnyPath, made_by: str) -> str:

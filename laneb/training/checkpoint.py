@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from laneb.storage.atomic import remedy
+
 KEPT = 2
 
 
@@ -50,7 +52,7 @@ def save(directory: Path, step: int, state: dict[str, Any]) -> Path:
         consequence = f"step {older[0]} is still there to resume from" if older else "there is no older one"
         raise CheckpointError(
             f"checkpoint {path} can't be written: {error.strerror or error}; {consequence}. "
-            "Free some space and start the run again"
+            f"{remedy(error)} and start the run again"
         ) from error
     for _, old in found(directory)[KEPT:]:
         old.unlink(missing_ok=True)

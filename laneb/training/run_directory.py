@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from laneb.records.runs import RunResult
-from laneb.storage.atomic import write_text
+from laneb.storage.atomic import remedy, write_text
 from laneb.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def read_result(run_dir: Path, spec: RunSpec) -> RunResult | None:
 def unwritable(path: Path, error: OSError) -> ValueError:
     """What to say when a run's log or events can't be written."""
     return ValueError(
-        f"{path} can't be written: {error.strerror or error}. Free some space and start the run again: it goes on from "
-        "its last checkpoint"
+        f"{path} can't be written: {error.strerror or error}. {remedy(error)} and start the run again: it goes on "
+        "from its last checkpoint"
     )
 
 

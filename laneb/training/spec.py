@@ -8,7 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from laneb.corpus.checkout import find_checkout
 from laneb.knobs import ModelKnobs, TrainingKnobs
-from laneb.model.scaling import ModelShape, count_parameters, flops_per_token, resolve_total_batch_size
+from laneb.model.scaling import (
+    ModelShape,
+    count_parameters,
+    flops_per_token,
+    resolve_total_batch_size,
+    steps_for_ratio,
+)
 from laneb.records.base import canonical_hash
 from laneb.records.corpus import TokenShards
 from laneb.records.scaling import ScalingParams
@@ -180,6 +186,28 @@ def checkout_code(training: TrainingKnobs) -> str:
     if training.backend != "nanochat":
         return ""
     return find_checkout(training.nanochat_dir, training.nanochat_python).code_fingerprint
+
+
+def lane_spec(
+    shards: TokenShards,
+    model: ModelKnobs,
+    training: TrainingKnobs,
+    *,
+    seed: int,
+    steps: int = -1,
+    ratio: float | None = None,
+) -> RunSpec:
+    """The spec of a lane's run: of a horizon of `steps`, or with -1 of the one at which a ratio is realised.
+
+    Raises:
+        ValueError: as `spec_for`; or neither a horizon nor a ratio is given.
+    """
+    shape = ModelShape.of(model, shards.vocab_size)
+    scaling = count_parameters(shape)
+    if steps == -1 and ratio is not None:
+        total = resolve_total_batch_size(shape, training.device_batch_size, training.total_batch_size)
+        steps = steps_for_ratio(ratio, scaling.n_scaling_params, total)
+    return spec_for(shards, scaling, model, training, seed=seed, steps=steps)
 
 
 def choose_dtype(shape: ModelShape, device: str) -> str:
