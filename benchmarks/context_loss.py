@@ -28,14 +28,13 @@ def trained(folder: Path, seed: int) -> Any:
     from laneb.corpus.documents import open_corpus
     from laneb.corpus.shards import build_shards, open_shards
     from laneb.corpus.tokenizer import train_tokenizer
-    from laneb.model.scaling import ModelShape, count_parameters
     from laneb.settings import load_settings
     from laneb.training.devices import Device
     from laneb.training.interruption import StopRequest
     from laneb.training.loop import Training
     from laneb.training.reporting import Silent
     from laneb.training.run_directory import prepare
-    from laneb.training.spec import spec_for
+    from laneb.training.spec import lane_spec
 
     settings = load_settings("tiny")
     data = settings.data
@@ -45,8 +44,8 @@ def trained(folder: Path, seed: int) -> Any:
         dataset_id="library",
     )  # fmt: skip
     info = build_shards(corpus, tokenizer, folder / "shards", validation_share=data.validation_share)
-    scaling = count_parameters(ModelShape.of(settings.model, data.vocab_size))
-    spec = spec_for(info, scaling, settings.model, settings.training, seed=seed, steps=settings.baseline.num_iterations)
+    steps = settings.baseline.num_iterations
+    spec = lane_spec(info, settings.model, settings.training, seed=seed, steps=steps)
     prepare(folder / "run", spec)
     shards = open_shards(info.path)
     training = Training(spec, folder / "run", shards, Device(spec), Silent(folder / "run", spec), StopRequest())

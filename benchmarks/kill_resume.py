@@ -21,12 +21,11 @@ from pathlib import Path
 from laneb.corpus.documents import open_corpus
 from laneb.corpus.shards import build_shards
 from laneb.corpus.tokenizer import train_tokenizer
-from laneb.model.scaling import ModelShape, count_parameters
 from laneb.records.corpus import TokenShards
 from laneb.records.runs import RunResult
 from laneb.settings import Settings, load_settings
 from laneb.training.run_directory import LOG, SPEC, prepare, read_result
-from laneb.training.spec import RunSpec, spec_for
+from laneb.training.spec import RunSpec, lane_spec
 
 
 def make_shards(settings: Settings, folder: Path) -> TokenShards:
@@ -45,12 +44,9 @@ def make_shards(settings: Settings, folder: Path) -> TokenShards:
 
 def make_specs(settings: Settings, shards: TokenShards) -> list[RunSpec]:
     """Baselines and calibration runs, each once."""
-    scaling = count_parameters(ModelShape.of(settings.model, shards.vocab_size))
     wanted = [(settings.baseline.num_iterations, seed) for seed in settings.baseline.seeds]
     wanted += [(steps, seed) for steps in settings.calibration.iterations for seed in settings.calibration.all_seeds]
-    specs = [
-        spec_for(shards, scaling, settings.model, settings.training, seed=seed, steps=steps) for steps, seed in wanted
-    ]
+    specs = [lane_spec(shards, settings.model, settings.training, seed=seed, steps=steps) for steps, seed in wanted]
     return list({spec.fingerprint: spec for spec in specs}.values())
 
 

@@ -36,12 +36,11 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
     known: set[str] = set()
 
     def add(role: str, seeds: tuple[int, ...], *, steps: int = -1, ratio: float | None = None) -> None:
-        specs = [
-            lane_spec(shards, settings.model, settings.training, seed=seed, steps=steps, ratio=ratio) for seed in seeds
-        ]
+        first = lane_spec(shards, settings.model, settings.training, seed=seeds[0], steps=steps, ratio=ratio)
+        specs = [first.model_copy(update={"seed": seed}) for seed in seeds]
         shared = sum(spec.fingerprint in known for spec in specs)
         known.update(spec.fingerprint for spec in specs)
-        plans.append(PlannedRun(role, seeds, ratio if steps == -1 else None, specs[0], shared))
+        plans.append(PlannedRun(role, seeds, ratio if steps == -1 else None, first, shared))
 
     if baseline.source == "runs":
         add("baseline", baseline.seeds, steps=baseline.num_iterations, ratio=baseline.default_ratio)

@@ -207,6 +207,8 @@ def _untried(watch: Watch, requests: list[dg.RunRequest]) -> Decision:
 def _outcome(request: dg.RunRequest, run: dg.DagsterRun) -> str:
     names = ", ".join(key.path[-1] for key in request.asset_selection or ())
     what = f"{names} {request.partition_key}" if request.partition_key else names
+    if run.is_complete_and_waiting_to_retry:
+        return f"run {run.run_id[:8]} of {what} was killed and is started again"
     how = {
         dg.DagsterRunStatus.FAILURE: "failed",
         dg.DagsterRunStatus.CANCELED: "was cancelled",

@@ -21,7 +21,7 @@ def end_dead_runs(instance: dg.DagsterInstance, experiment: str) -> list[str]:
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
         if any(key.path[0] == experiment for key in run.asset_selection or ()) and _is_gone(instance, run):
             instance.report_run_failed(run, "the process of this run is gone: it was killed, or its machine stopped")
-            with contextlib.suppress(NotImplementedError):
+            if instance.event_log_storage.supports_global_concurrency_limits:
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             dead.append(run.run_id)
     return dead

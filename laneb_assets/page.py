@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from laneb.decision.comparison import COLUMNS
+from laneb.decision.comparison import COMPARISON_COLUMNS
 from laneb.decision.report import ARM_COLUMNS, Report
 from laneb.storage.store import Store
 
@@ -38,7 +38,7 @@ def report_page(report: Report, store: Store, experiments: Sequence[Sequence[str
         _table(ARM_COLUMNS, report.arm_rows()),
         *(["<h2>Warnings</h2>", _list(report.warnings)] if report.warnings else []),
         *(_figure(store, name, caption) for name, caption in PLOTS.items()),
-        *(["<h2>Experiments side by side</h2>", _table(COLUMNS, experiments)] if experiments else []),
+        *(["<h2>Experiments side by side</h2>", _table(COMPARISON_COLUMNS, experiments)] if experiments else []),
         f"<p>Made {escape(report.verdict.timestamp_utc)}.</p>",
     ]
     head = f'<meta charset="utf-8"><title>Lane B, {escape(report.experiment)}</title><style>{_STYLE}</style>'

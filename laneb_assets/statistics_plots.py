@@ -22,9 +22,8 @@ def statistics_figure(stats: DatasetStats) -> "Figure":
 
 def _correlation(axes: "Axes", stats: DatasetStats) -> None:
     lags = [point.separation for point in stats.corr_curve]
-    # Above the noise: a squared norm of more than twice the floor's.
-    above = [point for point in stats.corr_curve if point.frobenius_norm**2 > 2 * (point.noise_floor or 0.0) ** 2]
-    within = [point for point in stats.corr_curve if point not in above]
+    above = [point for point in stats.corr_curve if point.above_noise]
+    within = [point for point in stats.corr_curve if not point.above_noise]
     for points, face, label in ((above, BLUE, "above the noise"), (within, "white", "within the noise")):
         if points:
             at, norms = [point.separation for point in points], [point.frobenius_norm for point in points]

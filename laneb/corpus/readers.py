@@ -176,9 +176,9 @@ def _named(names: Any) -> str:
     return ", ".join(repr(str(name)) for name in names) or "none"
 
 
-def _decompressed(raw: IO[bytes], suffix: str) -> IO[bytes]:
+def _decompressed(raw: IO[bytes], suffix: str) -> IO[bytes] | io.BufferedIOBase:
     if suffix.endswith(".gz"):
-        return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]
+        return gzip.GzipFile(fileobj=raw)
     if suffix.endswith(".zst"):
         return io.BufferedReader(_Chunks(_zstandard_chunks(raw)), 1 << 20)
     return raw

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("experiment", "arm", "runs", "ratio", "threshold", "median bpb", "median time")
+COMPARISON_COLUMNS = ("experiment", "arm", "runs", "ratio", "threshold", "median bpb", "median time")
 
 
 def comparison_rows(arms: pd.DataFrame) -> list[tuple[str, ...]]:
-    """A row of `COLUMNS` per experiment and arm, as text.
+    """A row of `COMPARISON_COLUMNS` per experiment and arm, as text.
 
     Args:
         arms: what `Warehouse.arms` gives. Each experiment's time is to its own threshold.
@@ -34,7 +34,7 @@ def comparison_markdown(rows: list[tuple[str, ...]]) -> str:
     """The rows as a table in Markdown, empty without any."""
     if not rows:
         return ""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *rows]
+    lines = [COMPARISON_COLUMNS, ("---",) * len(COMPARISON_COLUMNS), *rows]
     return "\n## Experiments side by side\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -13,7 +13,6 @@ from laneb.records.baseline import BaselineThreshold
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
 from laneb.storage import roles
-from laneb.storage.atomic import StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,10 +150,9 @@ def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame) -> Repor
 
 def _theory(store: Store, baselines: list[RunResult]) -> ContextLossDecay | None:
     """The loss by context, if it was measured on these baselines: no step waits for it, so it may be older."""
-    try:
-        decay = store.read(ContextLossDecay)
-    except StorageError:
+    if not store.has(ContextLossDecay):
         return None
+    decay = store.read(ContextLossDecay)
     return decay if set(decay.fingerprints) <= {run.fingerprint for run in baselines} else None
 
 

@@ -9,6 +9,7 @@ Shapes in comments: B rows, T positions, D width, H query heads, K key/value hea
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its customary name
@@ -121,6 +122,7 @@ class GPT(nn.Module):
         cos, sin = _rotary_tables(shape.max_seq_len, shape.head_dim)
         self.register_buffer("cos", cos.to(dtype), persistent=False)
         self.register_buffer("sin", sin.to(dtype), persistent=False)
+        self._run_trunk: Callable[[Tensor], Tensor] = self.trunk
         self._windows = tuple(shape.window(layer) for layer in range(shape.depth))
         for window in sorted(set(self._windows)):
             self.register_buffer(f"mask_{window}", visible(shape.max_seq_len, window), persistent=False)
@@ -154,7 +156,7 @@ class GPT(nn.Module):
         """Compile the trunk, and the passes over a chunk of logits."""
         self.compiled = True
         # Kernels have to depend on their shapes alone, not on those before: a resumed run meets them in another order.
-        self.trunk = torch.compile(self.trunk, dynamic=False)  # type: ignore[method-assign]
+        self._run_trunk = torch.compile(self.trunk, dynamic=False)
 
     def trunk(self, tokens: Tensor) -> Tensor:
         """Hidden states before the head. tokens: (B, T) integers -> (B, T, D)."""
@@ -172,14 +174,14 @@ class GPT(nn.Module):
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy [nats] of targets (B, T) given tokens (B, T)."""
-        hidden = self.trunk(tokens).flatten(0, 1)
+        hidden = self._run_trunk(tokens).flatten(0, 1)
         weight = self.head.weight[: self.shape.vocab_size]
         return mean_loss(hidden, weight, targets.flatten(), compiled=self.compiled)
 
     @torch.no_grad()
     def losses(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy [nats] of each target: (B, T) float32."""
-        hidden = self.trunk(tokens).flatten(0, 1)
+        hidden = self._run_trunk(tokens).flatten(0, 1)
         weight = self.head.weight[: self.shape.vocab_size]
         return token_losses(hidden, weight, targets.flatten()).view_as(targets)
 

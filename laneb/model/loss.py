@@ -35,8 +35,8 @@ def mean_loss(hidden: Tensor, weight: Tensor, targets: Tensor, *, compiled: bool
         targets: (N,), integers.
         compiled: fuse the passes over the logits with torch.compile.
     """
-    result: Tensor = _MeanLoss.apply(hidden, weight, targets, compiled)  # type: ignore[no-untyped-call]
-    return result
+    apply: Callable[[Tensor, Tensor, Tensor, bool], Tensor] = _MeanLoss.apply
+    return apply(hidden, weight, targets, compiled)
 
 
 def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:

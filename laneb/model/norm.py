@@ -5,6 +5,7 @@ torch works the gradient of its rms_norm out from its parts on a CPU: three time
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ SMALLEST = 1e-4
 
 def unit_rms(x: Tensor) -> Tensor:
     """y = x / rms(x) over the last dimension."""
-    result: Tensor = _UnitRms.apply(x)  # type: ignore[no-untyped-call]
-    return result
+    apply: Callable[[Tensor], Tensor] = _UnitRms.apply
+    return apply(x)
 
 
 class _UnitRms(torch.autograd.Function):

@@ -22,6 +22,11 @@ class CorrelationPoint(Record):
     operator_norm: float | None = None
     """Largest singular value; None where it was not asked for."""
 
+    @property
+    def above_noise(self) -> bool:
+        """Whether the signal is larger than the noise: what is left of the squared norm is more than was taken off."""
+        return (self.corrected_norm or 0.0) > (self.noise_floor or 0.0)
+
 
 class EntropyPoint(Record):
     """Plug-in entropy of the next token at one context length."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TABLE = "lane_b_inference_schema"
 VERSION_TABLE = "lane_b_schema_version"
 SCHEMA_VERSION = 1
-ARM_COLUMNS = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "time_to_target_sec")
+_COMPARED = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "time_to_target_sec")
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
 # DuckDB refuses a second connection of another configuration within one process, so those take turns.
 _one_connection = threading.Lock()
@@ -154,7 +154,7 @@ class Warehouse:
             "median(time_to_target_sec_measured) AS time_to_target_sec, max(revision) AS revision "
             f"FROM ({_current('TRUE')}) WHERE status = 'ok' GROUP BY ALL"
         )
-        return self._select(query, [], columns=", ".join(ARM_COLUMNS))
+        return self._select(query, [], columns=", ".join(_COMPARED))
 
     def csv_texts(self, experiment: str, *, every: bool = False) -> list[str]:
         """The CSV text of the current rows, or of every row."""

@@ -9,9 +9,6 @@ import torch
 
 from laneb.records.runs import ContextLoss
 
-BINS_PER_OCTAVE = 4
-"""Bins of context lengths. Narrower ones say nothing more of a power law, and make results long."""
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -21,6 +18,10 @@ if TYPE_CHECKING:
 
     from laneb.model.gpt import GPT
     from laneb.training.devices import Device
+
+
+BINS_PER_OCTAVE = 4
+"""Bins of context lengths. Narrower ones say nothing more of a power law, and make results long."""
 
 
 def bits_per_byte(

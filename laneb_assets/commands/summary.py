@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from laneb.decision import summarize
-from laneb.decision.comparison import COLUMNS, comparison_rows
+from laneb.decision.comparison import COMPARISON_COLUMNS, comparison_rows
 from laneb.decision.report import ARM_COLUMNS, Report, report_of
 from laneb.records.base import finite
 from laneb.records.experiment import Experiment
@@ -43,7 +43,7 @@ def experiments_command(profile: str | None, work_dir: str | None, *, as_json: b
     elif arms.empty:
         click.echo(f"{path} has no rows of a candidate that ran well: materialize inference_schema (or run: laneb run)")
     else:
-        console().print(_table(COLUMNS, comparison_rows(arms), left=("experiment", "arm")))
+        console().print(_table(COMPARISON_COLUMNS, comparison_rows(arms), left=("experiment", "arm")))
 
 
 def print_summary(settings: Settings) -> None:

@@ -10,12 +10,14 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from laneb.plan import planned_runs
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
 from laneb.storage.overrides import write_overrides
 from laneb.storage.schema_table import SCHEMA_COLUMNS, row_from_values
+from laneb.training.run_directory import held
 from laneb_assets.definitions import definitions_of
 from laneb_assets.headless import Outcome, Step, materialize_step, run_lane, steps_of
 
@@ -87,23 +89,30 @@ def test_a_calibration_run_that_is_a_baseline_too_is_trained_once(finished_once)
 
 
 def test_two_partitions_that_want_the_same_run_at_once_train_it_once_and_both_have_it(lane) -> None:
+    config = lane.home / "dagster.yaml"
+    config.write_text(config.read_text().replace("default_limit: 1", "default_limit: 2"))
     steps = steps_of(lane.settings)
     with lane.instance() as instance:
         for step in steps[: steps.index(Step("baseline_runs", "41"))]:
             outcome = materialize_step(lane.settings, definitions_of(lane.settings), instance, step)
             assert outcome.error == ""
     dagster = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "laneb_assets.definitions"]
-    both = [
-        subprocess.Popen(
-            [*dagster, "--select", f'key:"micro/{asset}"', "--partition", partition],
-            env=lane.environment(),
-            cwd=lane.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for asset, partition in (("baseline_runs", "41"), ("calibration_runs", "12|41"))
-    ]
+    spec = planned_runs(lane.settings)[0].spec
+    # Both find the run held, as one would while the other trains it.
+    with held(lane.settings.locations.runs_dir / spec.run_id):
+        both = [
+            subprocess.Popen(
+                [*dagster, "--select", f'key:"micro/{asset}"', "--partition", partition],
+                env=lane.environment(),
+                cwd=lane.folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for asset, partition in (("baseline_runs", "41"), ("calibration_runs", "12|41"))
+        ]
+        for process in both:
+            assert any("its result is waited for" in line for line in process.stdout)
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert lane.store.run_hash("baseline_s41") == lane.store.run_hash("laneb_calib_12_s41")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,8 +37,8 @@ def write_texts(folder: Path, texts: list[str]) -> Corpus:
     return open_corpus(str(folder))
 
 
-def build(corpus: Corpus, tokenizer: TokenizerInfo, directory: Path, share: float = 0.2, **options: object) -> Shards:
-    build_shards(corpus, tokenizer, directory, validation_share=share, **options)  # type: ignore[arg-type]
+def build(corpus: Corpus, tokenizer: TokenizerInfo, directory: Path, share: float = 0.2, **options: Any) -> Shards:
+    build_shards(corpus, tokenizer, directory, validation_share=share, **options)
     return open_shards(directory)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from laneb.records.runs import RunResult, ValidationPoint
@@ -38,9 +40,9 @@ def run(
     return RunResult.model_validate(values | changes)
 
 
-def arm(name: str, crossings: dict[int, float | None], **changes: object) -> list[RunResult]:
+def arm(name: str, crossings: dict[int, float | None], **changes: Any) -> list[RunResult]:
     """A run per seed."""
-    return [run(name, seed, crossing, **changes) for seed, crossing in crossings.items()]  # type: ignore[arg-type]
+    return [run(name, seed, crossing, **changes) for seed, crossing in crossings.items()]
 
 
 def results(*rows: tuple[object, str, object]) -> pd.DataFrame:
