@@ -1,5 +1,6 @@
 """What tests compare of two runs, and a disk that is full."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,4 +30,6 @@ def with_files_up_to(limit: int, run_dir: Path) -> "subprocess.CompletedProcess[
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
         f"sys.argv[1:] = [{str(run_dir / 'spec.json')!r}]; runpy.run_module('laneb.training', run_name='__main__')"
     )
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    # Python up to 3.11 takes a half-written .pyc for a whole one, and fails at the next import of the module.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
