@@ -97,7 +97,8 @@ def test_a_second_experiment_is_a_module_of_two_lines(lane) -> None:
     second = build_definitions(str(other)).resolve_asset_graph().get_all_asset_keys()
     assert not set(first) & set(second)
     check = [sys.executable, "-m", "dagster", "definitions", "validate", "-f", str(module)]
-    done = subprocess.run(check, env=lane.environment(), capture_output=True, text=True, check=False)
+    # Away from the checkout, whose .env would put its own instance in place of the lane's.
+    done = subprocess.run(check, env=lane.environment(), cwd=lane.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
