@@ -25,9 +25,9 @@ SHOWN = (1, 2, 3, 4, 8, 16, 32, 64, 128)
 
 def trained(folder: Path, seed: int) -> Any:
     """The finished training of the tiny profile's baseline."""
-    from laneb.corpus.documents import open_corpus
-    from laneb.corpus.shards import build_shards, open_shards
-    from laneb.corpus.tokenizer import train_tokenizer
+    from kill_resume import make_shards
+
+    from laneb.corpus.shards import open_shards
     from laneb.settings import load_settings
     from laneb.training.devices import Device
     from laneb.training.interruption import StopRequest
@@ -37,13 +37,7 @@ def trained(folder: Path, seed: int) -> Any:
     from laneb.training.spec import lane_spec
 
     settings = load_settings("tiny")
-    data = settings.data
-    corpus = open_corpus("", max_bytes=data.max_bytes)
-    tokenizer = train_tokenizer(
-        corpus.documents(), data.vocab_size, max_bytes=data.tokenizer_bytes, directory=folder / "tokenizer",
-        dataset_id="library",
-    )  # fmt: skip
-    info = build_shards(corpus, tokenizer, folder / "shards", validation_share=data.validation_share)
+    info = make_shards(settings, folder)
     steps = settings.baseline.num_iterations
     spec = lane_spec(info, settings.model, settings.training, seed=seed, steps=steps)
     prepare(folder / "run", spec)

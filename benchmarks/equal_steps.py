@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -51,9 +51,9 @@ def composed_quintics(smallest: float = 1e-3, steps: int = 5) -> list[tuple[floa
             root = math.sqrt(max(9 * b * b - 20 * a * c, 0.0))
             inner = [math.sqrt(max((-3 * b - sign * root) / (10 * c), 0.0)) for sign in (1, -1)]
             places = [low, *sorted(min(max(x, low), high) for x in inner), high]
-        low, high = 1 - abs(deviation), 1 + abs(deviation)
         found.append((a, b, c))
-        # The next quintic sees singular values of [1 - deviation, 1 + deviation].
+        # Singular values that the next quintic sees.
+        low, high = 1 - abs(deviation), 1 + abs(deviation)
     return found
 
 
@@ -97,22 +97,9 @@ class NanochatMuon(Muon):
         return even * shrunk
 
 
-def as_it_is(training: Training) -> None:
-    """A run of Lane B."""
-
-
-def with_nanochats_update(training: Training) -> None:
-    """Another update for the matrices."""
-    muons: list[Muon] = [NanochatMuon.like(muon) for muon in training.optimizers.muons]
-    training.optimizers.muons = muons
-
-
-FLOAT32 = {"dtype": "float32", "compile": False}
-WAYS: dict[str, tuple[dict[str, object], Callable[[Training], None]]] = {
-    "laneb": ({}, as_it_is),
-    "float32": (FLOAT32, as_it_is),
-    "nanochat": (FLOAT32, with_nanochats_update),
-}
+FLOAT32: dict[str, object] = {"dtype": "float32", "compile": False}
+WAYS: dict[str, dict[str, object]] = {"laneb": {}, "float32": FLOAT32, "nanochat": FLOAT32}
+"""What each changes of the run's numbers."""
 
 
 def job(vocab_size: int, depth: int) -> Settings:
@@ -126,10 +113,11 @@ def job(vocab_size: int, depth: int) -> Settings:
     return load_settings("nanochat_d12", environ={}, overrides=sizes)
 
 
-def trained(spec: RunSpec, change: Callable[[Training], None], folder: Path) -> dict[int, float]:
+def trained(way: str, spec: RunSpec, folder: Path) -> dict[int, float]:
     """Validation bpb by step."""
     training = Training(spec, folder, open_shards(spec.shards_path), Device(spec), Silent(folder, spec), StopRequest())
-    change(training)
+    if way == "nanochat":
+        training.optimizers.muons = [NanochatMuon.like(muon) for muon in training.optimizers.muons]
     return {point.step: point.bpb for point in training.run().val_curve}
 
 
@@ -159,12 +147,12 @@ def main() -> None:
         folder = Path(temporary)
         shards = make_shards(settings, folder)
         curves: dict[str, list[dict[int, float]]] = {}
-        for way, (numbers, change) in WAYS.items():
-            specs = [
-                lane_spec(shards, settings.model, settings.training, seed=seed, steps=arguments.steps) for seed in seeds
-            ]
+        specs = [
+            lane_spec(shards, settings.model, settings.training, seed=seed, steps=arguments.steps) for seed in seeds
+        ]
+        for way, numbers in WAYS.items():
             changed = [spec.model_copy(update=numbers) for spec in specs]
-            curves[way] = [trained(spec, change, folder / way / spec.run_id) for spec in changed]
+            curves[way] = [trained(way, spec, folder / way / spec.run_id) for spec in changed]
     report(curves, seeds)
 
 

@@ -125,7 +125,8 @@ def _dagster(stop: StopRequest) -> Iterator[Callable[[str], None]]:
     """How to say a sentence to Dagster, where Dagster started this process; else one that nobody hears."""
     import dagster_pipes
 
-    if not dagster_pipes.PipesEnvVarParamsLoader().is_dagster_pipes_process():  # type: ignore[no-untyped-call]
+    from_environment: Callable[[], dagster_pipes.PipesParamsLoader] = dagster_pipes.PipesEnvVarParamsLoader
+    if not from_environment().is_dagster_pipes_process():
         yield _say_nothing
         return
     stop.watch(os.getppid())

@@ -35,9 +35,10 @@ def report(instance: dg.DagsterInstance, name: str, version: str | None, partiti
     )
 
 
-def ran(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+def ran(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus, **tags: str) -> None:
     """A run that the daemon started for a request, and how it ended."""
-    instance.add_run(dg.DagsterRun(job_name="candidates", status=status, tags={"dagster/run_key": request.run_key}))
+    tags = {f"dagster/{name}": value for name, value in tags.items()} | {"dagster/run_key": str(request.run_key)}
+    instance.add_run(dg.DagsterRun(job_name="candidates", status=status, tags=tags))
 
 
 def started(decision) -> list[tuple[str, str | None]]:
@@ -94,6 +95,16 @@ def test_a_candidate_that_did_not_end_well_is_named_and_not_started_again_by_its
     report(instance, "candidate_runs", "by hand", "41")
     report(instance, "candidate_runs", "new", "42")
     assert started(decide(finished_lane, instance)) == [("inference_schema", None), ("lane_b_summary", None)]
+
+
+def test_a_run_that_is_about_to_be_started_again_is_left_to_dagster(finished_lane, instance) -> None:
+    report(instance, "ratio_inference", "other")
+    first, second = decide(finished_lane, instance)
+    ran(instance, first, dg.DagsterRunStatus.FAILURE, will_retry="true")
+    ran(instance, second, dg.DagsterRunStatus.SUCCESS)
+    said = str(decide(finished_lane, instance).skip_message)
+    assert "of candidate_runs 41 was killed and is started again" in said
+    assert "candidate_runs 41 yourself" not in said
 
 
 def test_schema_rows_and_summary_follow_when_all_candidates_are_there(finished_lane, instance) -> None:

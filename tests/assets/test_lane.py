@@ -90,7 +90,9 @@ def test_a_calibration_run_that_is_a_baseline_too_is_trained_once(finished_once)
 
 def test_two_partitions_that_want_the_same_run_at_once_train_it_once_and_both_have_it(lane) -> None:
     config = lane.home / "dagster.yaml"
-    config.write_text(config.read_text().replace("default_limit: 1", "default_limit: 2"))
+    one_at_a_time = config.read_text()
+    assert "default_limit: 1" in one_at_a_time
+    config.write_text(one_at_a_time.replace("default_limit: 1", "default_limit: 2"))
     steps = steps_of(lane.settings)
     with lane.instance() as instance:
         for step in steps[: steps.index(Step("baseline_runs", "41"))]:
