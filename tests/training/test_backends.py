@@ -13,7 +13,7 @@ from stand_in_checkout import behave, spec_of, write_checkout
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.records.runs import RunResult
-from laneb.training.backends import latest_checkpoint, own_base_dir, train_in_checkout
+from laneb.training.backends.nanochat import latest_checkpoint, own_base_dir, train_in_checkout
 from laneb.training.interruption import Interrupted, StopRequest
 from laneb.training.log import parse_log
 from laneb.training.spec import RunSpec

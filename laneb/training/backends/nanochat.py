@@ -25,7 +25,8 @@ from laneb.training.log import parse_log, run_result_from_log, scaling_params
 from laneb.training.log_grammar import ESCAPE, LogLine, TrainLine, ValidationLine
 from laneb.training.log_reader import LogReader
 from laneb.training.nanochat import NanochatCommand, checkout_help, flags_of, nanochat_command
-from laneb.training.run_directory import EVENTS, LOG, RESULT, unwritable
+from laneb.training.pipes import said_to_dagster
+from laneb.training.run_directory import EVENTS, LOG, RESULT, held, prepare_held, unwritable
 
 if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
@@ -37,6 +38,13 @@ COUNT_TOLERANCE = 0.01
 
 NOT_SHARED = re.compile(r".*_checkpoints|report|laneb|runs|\..*")
 """What a run keeps for itself of a base directory: checkpoints and reports. Tokenizer and data are shared."""
+
+
+def train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
+    """Do what is left of a run."""
+    with held(run_dir), said_to_dagster(stop) as say:
+        if prepare_held(run_dir, spec) != "done":
+            train_in_checkout(spec, run_dir, stop, say)
 
 
 def train_in_checkout(
