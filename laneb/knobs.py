@@ -103,9 +103,14 @@ class TrainingKnobs(Section):
 
     title: ClassVar[str] = "training"
     device: str = knob("auto", "LANE_B_DEVICE", "auto, cpu, cuda or mps", pattern="^(auto|cpu|mps|cuda)$")
-    backend: Literal["builtin", "nanochat"] = knob("builtin", "LANE_B_BACKEND", "whose training loop runs")
+    backend: Literal["builtin", "nanochat", "simulated"] = knob(
+        "builtin", "LANE_B_BACKEND", "whose training loop runs; simulated: none, curves are drawn from a loss surface"
+    )
     nanochat_dir: str = knob("", "LANE_B_NANOCHAT_DIR", "nanochat checkout, for backend nanochat")
     nanochat_python: str = knob("", "LANE_B_NANOCHAT_PYTHON", "its interpreter; empty: its .venv, else this one")
+    simulated_surface: str = knob(
+        "", "LANE_B_SIMULATED_SURFACE", "TOML of the loss surface, for backend simulated; empty: the default one"
+    )
     launcher: Literal["process", "torchrun"] = knob("process", "LANE_B_LAUNCHER", "how a run is started")
     launcher_args: str = knob("", "LANE_B_LAUNCHER_ARGS", "arguments for torchrun, such as --nproc-per-node=2")
     threads: int = knob(0, "LANE_B_THREADS", "CPU threads of a run; 0: all cores", ge=0)

@@ -50,7 +50,8 @@ PARTITION_KNOBS = frozenset({"baseline.seeds", "calibration.iterations", "calibr
 """Knobs that name partitions: they are read when definitions load, so the launchpad can't change them."""
 
 
-PATH_KNOBS = frozenset({"data.corpus", "training.nanochat_dir", "training.nanochat_python"})
+PATH_KNOBS = frozenset({"data.corpus", "training.nanochat_dir", "training.nanochat_python",
+                        "training.simulated_surface"})  # fmt: skip
 """Knobs outside [places] that hold a path: made absolute, so that they mean the same in any folder."""
 
 

@@ -15,7 +15,7 @@ from laneb.settings import Settings, load_settings
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 
-MICRO = Path(__file__).parent / "micro.toml"
+PROFILES = Path(__file__).parent
 
 # The machines that tests run on are shared: how long an example takes says nothing.
 hypothesis_settings.register_profile("shared", deadline=None)
@@ -43,10 +43,11 @@ class Lane:
     """An experiment in a folder of its own, with its Dagster instance."""
 
     folder: Path
+    name: str = "micro"
 
     @property
     def profile(self) -> Path:
-        return self.folder / "micro.toml"
+        return self.folder / f"{self.name}.toml"
 
     @property
     def home(self) -> Path:
@@ -85,17 +86,22 @@ def write_corpus(folder: Path, documents: int = 60) -> Path:
     return folder
 
 
-def new_lane(folder: Path) -> Lane:
-    """A lane that nothing was run of yet."""
+def new_lane(folder: Path, name: str = "micro") -> Lane:
+    """A lane that nothing was run of yet, of a profile in this folder: `micro` trains, `simulated` does not."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = write_corpus(folder / "corpus")
-    text = MICRO.read_text(encoding="utf-8").replace("[data]", f'[data]\ncorpus = "{corpus.as_posix()}"')
+    text = (
+        (PROFILES / f"{name}.toml")
+        .read_text(encoding="utf-8")
+        .replace("[data]", f'[data]\ncorpus = "{corpus.as_posix()}"')
+    )
     places = f'\n[places]\nbase_dir = "{(folder / "data").as_posix()}"\n'
-    (folder / "micro.toml").write_text(text + places, encoding="utf-8")
+    (folder / f"{name}.toml").write_text(text + places, encoding="utf-8")
+    shutil.copy(PROFILES / "surface.toml", folder)
     home = folder / "home"
     home.mkdir()
-    shutil.copy(MICRO.parent.parent / "dagster.yaml", home)
-    return Lane(folder)
+    shutil.copy(PROFILES.parent / "dagster.yaml", home)
+    return Lane(folder, name)
 
 
 @pytest.fixture
@@ -107,9 +113,13 @@ def lane(tmp_path: Path) -> Lane:
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
     """A lane that `laneb run` has finished. Not to be changed: see `finished_lane`."""
+    return run_to_its_end(new_lane(tmp_path_factory.mktemp("finished") / "lane"))
+
+
+def run_to_its_end(finished: Lane) -> Lane:
+    """Materialize the whole graph of a lane."""
     from laneb_assets.headless import run_lane
 
-    finished = new_lane(tmp_path_factory.mktemp("finished") / "lane")
     with finished.instance() as instance:
         outcomes = run_lane(finished.settings, instance, before=lambda step: None, after=lambda outcome: None)
     assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
@@ -119,9 +129,31 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
 @pytest.fixture
 def finished_lane(finished_once: Lane, tmp_path: Path) -> Iterator[Lane]:
     """A copy of a finished lane, to be changed at will."""
-    folder = tmp_path / "lane"
-    shutil.copytree(finished_once.folder, folder)
-    profile = folder / "micro.toml"
-    text = profile.read_text(encoding="utf-8").replace(f'base_dir = "{finished_once.folder}', f'base_dir = "{folder}')
-    profile.write_text(text, encoding="utf-8")
-    yield Lane(folder)
+    yield copy_of(finished_once, tmp_path / "lane")
+
+
+def copy_of(lane: Lane, folder: Path) -> Lane:
+    """A copy of a lane in another folder."""
+    shutil.copytree(lane.folder, folder)
+    copy = Lane(folder, lane.name)
+    text = copy.profile.read_text(encoding="utf-8").replace(f'base_dir = "{lane.folder}', f'base_dir = "{folder}')
+    copy.profile.write_text(text, encoding="utf-8")
+    return copy
+
+
+@pytest.fixture
+def simulated_lane(tmp_path: Path) -> Lane:
+    """A lane without training that nothing was run of yet: ten seconds to its end."""
+    return new_lane(tmp_path / "lane", "simulated")
+
+
+@pytest.fixture(scope="session")
+def simulated_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
+    """A lane without training that `laneb run` has finished. Not to be changed: see `finished_simulated_lane`."""
+    return run_to_its_end(new_lane(tmp_path_factory.mktemp("simulated") / "lane", "simulated"))
+
+
+@pytest.fixture
+def finished_simulated_lane(simulated_once: Lane, tmp_path: Path) -> Lane:
+    """A copy of a finished lane without training, to be changed at will."""
+    return copy_of(simulated_once, tmp_path / "lane")

@@ -156,6 +156,8 @@ def _why_not_measured(runs: Sequence[RunResult]) -> str:
         return "there are no baselines"
     if all(run.backend == "nanochat" for run in runs):
         return "nanochat's own script trains the baselines, and evaluates no loss by context"
+    if all(run.backend == "simulated" for run in runs):
+        return "the baselines are simulated, without a model to evaluate"
     if all(run.status != "ok" for run in runs):
         return "no baseline finished"
     return (

@@ -21,6 +21,9 @@ SECONDS_PER_LAYER = 0.0015
 START_SECONDS = {"cpu": 3.0, "cuda": 12.0, "mps": 6.0}
 COMPILE_SECONDS = 40.0
 PROCESS_BYTES = {"cpu": 330 * 2**20, "cuda": 600 * 2**20, "mps": 400 * 2**20}
+SIMULATED_SECONDS, SIMULATED_BYTES = 0.5, 60 * 2**20
+"""Of a run that is drawn from a loss surface."""
+
 ACTIVATIONS_PER_LAYER = 34
 """Tensors of positions x width that a layer keeps for its backward pass, attention and MLP together."""
 
@@ -38,6 +41,9 @@ def estimate(spec: RunSpec) -> Cost:
     Time: the operations of training and evaluation over an assumed rate, and a start-up. Memory: weights, gradients,
     optimizer state, one forward pass's activations and a chunk of logits.
     """
+    if spec.surface is not None:
+        paced = spec.surface.pace * spec.surface.seconds_per_step * spec.steps
+        return Cost(SIMULATED_SECONDS + paced, SIMULATED_BYTES)
     return Cost(_seconds(spec), _memory_bytes(spec))
 
 

@@ -34,4 +34,8 @@ def training_command(spec_path: Path, training: TrainingKnobs) -> list[str]:
         raise ValueError(
             "LANE_B_LAUNCHER=torchrun: the nanochat backend starts its own script; use LANE_B_LAUNCHER=process"
         )
+    if training.backend == "simulated":
+        raise ValueError(
+            "LANE_B_LAUNCHER=torchrun: the simulated backend is one process without torch; use LANE_B_LAUNCHER=process"
+        )
     return [sys.executable, "-m", "torch.distributed.run", *arguments, *module]

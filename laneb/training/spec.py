@@ -20,6 +20,7 @@ from laneb.records.corpus import TokenShards
 from laneb.records.scaling import ScalingParams
 from laneb.training import hardware
 from laneb.training.schedule import Schedule, evaluation_steps
+from laneb.training.surface import Surface, read_surface
 
 ARITHMETIC = 1
 """Raised whenever the training code changes what a run computes, so that no older result passes for the new one."""
@@ -46,7 +47,7 @@ class RunSpec(BaseModel):
     """Fields that say where or how often, not what: left out of the fingerprint."""
 
     arithmetic: int = ARITHMETIC
-    backend: Literal["builtin", "nanochat"] = "builtin"
+    backend: Literal["builtin", "nanochat", "simulated"] = "builtin"
     depth: int
     aspect_ratio: int
     head_dim: int
@@ -82,16 +83,22 @@ class RunSpec(BaseModel):
     nanochat_python: str = ""
     nanochat_code: str = ""
     """Fingerprint of the code of the checkout that trains it: another commit, or a changed file, is another run."""
+    surface: Surface | None = None
+    """The loss surface that a simulated run's curve is drawn from; None for every run that is trained."""
 
     @property
     def fingerprint(self) -> str:
         """Identity of the run: sha256 (16 hex digits) of what decides its outcome."""
-        return canonical_hash(self.model_dump(mode="json", exclude=set(self.places)))
+        return canonical_hash(self._identity())
 
     @property
     def recipe(self) -> str:
         """Identity of all that decides the outcome but seed and horizon: runs of one recipe can be compared."""
-        return canonical_hash(self.model_dump(mode="json", exclude={*self.places, "seed", "steps"}))
+        return canonical_hash(self._identity("seed", "steps"))
+
+    def _identity(self, *but: str) -> dict[str, Any]:
+        absent = set() if self.surface else {"surface"}
+        return self.model_dump(mode="json", exclude={*self.places, *absent, *but})
 
     @property
     def run_id(self) -> str:
@@ -156,7 +163,8 @@ def spec_for(
             f"{shards.vocab_size}: materialize tokenizer, token_shards and scaling_params again"
         )
     shape = ModelShape(vocab_size=shards.vocab_size, **{name: getattr(model, name) for name in ModelKnobs.model_fields})
-    device = hardware.resolve_device(training.device)
+    simulated = training.backend == "simulated"
+    device = "cpu" if simulated else hardware.resolve_device(training.device)
     total = resolve_total_batch_size(shape, training.device_batch_size, training.total_batch_size)
     same_name = RunSpec.model_fields.keys() & TrainingKnobs.model_fields.keys()
     values: dict[str, Any] = {name: getattr(training, name) for name in same_name} | {
@@ -168,11 +176,12 @@ def spec_for(
         "total_batch_size": total,
         "eval_every_late": training.eval_every_late or max(1, training.eval_every // 4),
         "device": device,
-        "dtype": choose_dtype(shape, device),
-        "compile": choose_compile(shape, device, training.device_batch_size),
-        "threads": training.threads or hardware.usable_cores(),
+        "dtype": "float32" if simulated else choose_dtype(shape, device),
+        "compile": not simulated and choose_compile(shape, device, training.device_batch_size),
+        "threads": 1 if simulated else training.threads or hardware.usable_cores(),
         "shards_path": shards.path,
         "nanochat_code": checkout_code(training),
+        "surface": surface_of(training),
     }
     return RunSpec(**values)
 
@@ -186,6 +195,25 @@ def checkout_code(training: TrainingKnobs) -> str:
     if training.backend != "nanochat":
         return ""
     return find_checkout(training.nanochat_dir, training.nanochat_python).code_fingerprint
+
+
+def surface_of(training: TrainingKnobs) -> Surface | None:
+    """The loss surface that simulated runs are drawn from; None where runs are trained.
+
+    Raises:
+        ValueError: its file can't be used.
+    """
+    return read_surface(training.simulated_surface) if training.backend == "simulated" else None
+
+
+def trainer_fingerprint(training: TrainingKnobs) -> str:
+    """Identity of what trains beside the knobs: a checkout's code, a surface's numbers; empty for our own loop.
+
+    Raises:
+        ValueError: there is no checkout, or no surface, where one is named.
+    """
+    surface = surface_of(training)
+    return checkout_code(training) if surface is None else canonical_hash(surface.model_dump(mode="json"))
 
 
 def lane_spec(

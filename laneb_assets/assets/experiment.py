@@ -5,13 +5,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from laneb.corpus.checkout import CheckoutError
 from laneb.knobs import EXPERIMENT_SECTIONS
 from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
-from laneb.settings import Settings, SettingsError
+from laneb.settings import Settings
 from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
-from laneb.training.spec import checkout_code
+from laneb.training.spec import trainer_fingerprint
 from laneb_assets.lane import EXPERIMENT, key_of, settings_asset
 from laneb_assets.resources import Stored
 
@@ -65,7 +64,7 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
             settings = apply_overrides(loaded.profile, store.locations, config.overrides)
             record = Experiment.of(settings)
             versions = {section.title: _version(record, section.title) for section in EXPERIMENT_SECTIONS}
-        except (SettingsError, CheckoutError) as error:
+        except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         path = store.write(record)
         yield dg.MaterializeResult(
@@ -89,8 +88,8 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
 
 
 def _version(record: Experiment, title: str) -> str:
-    """What tells a section from an earlier one: its knobs, and the code of a checkout that trains."""
-    knobs, code = record.section_hash(title), checkout_code(record.training) if title == "training" else ""
+    """What tells a section from an earlier one: its knobs, and what trains beside them."""
+    knobs, code = record.section_hash(title), trainer_fingerprint(record.training) if title == "training" else ""
     return canonical_hash([knobs, code]) if code else knobs
 
 

@@ -68,7 +68,7 @@ def _check_input(settings: Settings) -> None:
     open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
     planned_runs(settings)
     training_command(Path("spec.json"), settings.training)
-    if settings.training.backend == "builtin":
+    if settings.training.backend != "nanochat":
         check_tracking(settings.training.wandb_run_base)
 
 

@@ -1,4 +1,4 @@
-"""Who trains a run: our own loop, or a nanochat checkout's script. Each is a module with a `train` of one shape."""
+"""Who trains a run: our loop, a checkout's script, or a loss surface. Each is a module with a `train` of one shape."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
         from laneb.training.backends import nanochat
 
         nanochat.train(spec, run_dir, stop)
+    elif spec.backend == "simulated":
+        from laneb.training.backends import simulated
+
+        simulated.train(spec, run_dir, stop)
     else:
         from laneb.training.backends import builtin
 
