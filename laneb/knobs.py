@@ -111,6 +111,7 @@ class TrainingKnobs(Section):
     simulated_surface: str = knob(
         "", "LANE_B_SIMULATED_SURFACE", "TOML of the loss surface, for backend simulated; empty: the default one"
     )
+    checkout_flags: str = knob("", "LANE_B_CHECKOUT_FLAGS", 'flags for a checkout as they are, such as "--fp8"')
     launcher: Literal["process", "torchrun"] = knob("process", "LANE_B_LAUNCHER", "how a run is started")
     launcher_args: str = knob("", "LANE_B_LAUNCHER_ARGS", "arguments for torchrun, such as --nproc-per-node=2")
     threads: int = knob(0, "LANE_B_THREADS", "CPU threads of a run; 0: all cores", ge=0)
@@ -125,9 +126,11 @@ class TrainingKnobs(Section):
     scalar_lr: float = knob(0.5, "LANE_B_SCALAR_LR", "AdamW rate of per-layer scalars, before scaling", gt=0)
     weight_decay: float = knob(0.2, "LANE_B_WEIGHT_DECAY", "Muon's decay at step 0, falling to 0 at the end", ge=0)
     warmup_ratio: float = knob(0.0, "LANE_B_WARMUP_RATIO", "share of the horizon that warms up", ge=0, lt=1)
+    warmup_steps: int = knob(-1, "LANE_B_WARMUP_STEPS", "steps that warm up; -1: by the warmup ratio", ge=-1)
     warmdown_ratio: float = knob(0.5, "LANE_B_WARMDOWN_RATIO", "share of the horizon that warms down", ge=0, le=1)
     final_lr_share: float = knob(0.0, "LANE_B_FINAL_LR_SHARE", "rate at the end, as share of the peak", ge=0, le=1)
     checkpoint_every: int = knob(250, "LANE_B_CHECKPOINT_EVERY", "steps between checkpoints", ge=1)
+    keep_model: bool = knob(False, "LANE_B_KEEP_MODEL", "keep a finished run's weights; its checkpoints go otherwise")
     wandb_run_base: str = knob("dummy", "LANE_B_WANDB_RUN_BASE", "W&B run name prefix; dummy: off")
 
 

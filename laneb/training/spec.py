@@ -42,9 +42,12 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     places: ClassVar[frozenset[str]] = frozenset(
-        {"shards_path", "nanochat_dir", "nanochat_python", "checkpoint_every", "wandb_run_base"}
+        {"shards_path", "nanochat_dir", "nanochat_python", "checkpoint_every", "wandb_run_base", "keep_model"}
     )
     """Fields that say where or how often, not what: left out of the fingerprint."""
+    newer: ClassVar[frozenset[str]] = frozenset({"surface", "warmup_steps"})
+    """Fields that older specs lack. Their default is what those meant, and is left out of the fingerprint, so that runs
+    that were finished then stay recognised."""
 
     arithmetic: int = ARITHMETIC
     backend: Literal["builtin", "nanochat", "simulated"] = "builtin"
@@ -70,6 +73,8 @@ class RunSpec(BaseModel):
     scalar_lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_ratio: float = Field(ge=0, lt=1)
+    warmup_steps: int = Field(default=-1, ge=-1)
+    """Updates that warm up, whatever the horizon; -1: a share of it, `warmup_ratio`."""
     warmdown_ratio: float = Field(ge=0, le=1)
     final_lr_share: float = Field(ge=0, le=1)
     device: Literal["cpu", "cuda", "mps"]
@@ -79,6 +84,7 @@ class RunSpec(BaseModel):
     shards_path: str
     checkpoint_every: int = Field(ge=1)
     wandb_run_base: str = "dummy"
+    keep_model: bool = False
     nanochat_dir: str = ""
     nanochat_python: str = ""
     nanochat_code: str = ""
@@ -97,7 +103,7 @@ class RunSpec(BaseModel):
         return canonical_hash(self._identity("seed", "steps"))
 
     def _identity(self, *but: str) -> dict[str, Any]:
-        absent = set() if self.surface else {"surface"}
+        absent = {name for name in self.newer if getattr(self, name) == type(self).model_fields[name].default}
         return self.model_dump(mode="json", exclude={*self.places, *absent, *but})
 
     @property
@@ -128,7 +134,8 @@ class RunSpec(BaseModel):
     @property
     def schedule(self) -> Schedule:
         """How rates change over the run."""
-        return Schedule(self.steps, self.warmup_ratio, self.warmdown_ratio, self.final_lr_share)
+        warmup = self.warmup_ratio if self.warmup_steps == -1 else self.warmup_steps / self.steps
+        return Schedule(self.steps, warmup, self.warmdown_ratio, self.final_lr_share)
 
     @property
     def evaluation_steps(self) -> tuple[int, ...]:

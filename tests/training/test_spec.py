@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from stand_in_checkout import write_checkout
 
+from laneb.records.base import canonical_hash
 from laneb.training import hardware
 from laneb.training.schedule import Schedule, evaluation_steps, muon_momentum
 from laneb.training.spec import RunSpec, choose_compile, choose_dtype
@@ -11,7 +12,7 @@ OUTCOMES: dict[str, Any] = {
     "seed": 42, "steps": 13, "depth": 2, "max_seq_len": 8, "window_pattern": "S", "device_batch_size": 8,
     "total_batch_size": 256, "eval_every": 5, "eval_every_late": 2, "eval_tokens": 512, "embedding_lr": 0.1,
     "unembedding_lr": 0.2, "matrix_lr": 0.01, "scalar_lr": 0.1, "weight_decay": 0.0, "warmup_ratio": 0.1,
-    "warmdown_ratio": 0.4, "final_lr_share": 0.1, "threads": 2,
+    "warmup_steps": 3, "warmdown_ratio": 0.4, "final_lr_share": 0.1, "threads": 2,
 }  # fmt: skip
 
 
@@ -43,9 +44,15 @@ def test_the_code_of_the_checkout_that_trains_is_part_of_a_run_s_identity(runs, 
     assert runs.spec(backend="nanochat", nanochat_dir=str(moved)).fingerprint == before.fingerprint
 
 
-@pytest.mark.parametrize("knobs", [{"checkpoint_every": 99}, {"wandb_run_base": "mine"}])
+@pytest.mark.parametrize("knobs", [{"checkpoint_every": 99}, {"wandb_run_base": "mine"}, {"keep_model": True}])
 def test_what_decides_nothing_leaves_the_fingerprint(runs, knobs):
     assert runs.spec(**knobs).fingerprint == runs.spec().fingerprint
+
+
+def test_a_run_that_was_finished_before_a_field_was_known_is_still_recognised(runs):
+    spec = runs.spec()
+    older = spec.model_dump(mode="json", exclude={*RunSpec.places, *RunSpec.newer})
+    assert spec.fingerprint == canonical_hash(older)
 
 
 def test_shards_that_moved_are_the_same_run(runs):
@@ -119,6 +126,12 @@ def test_the_rate_is_constant_then_falls_linearly_over_half_the_horizon():
     warm = Schedule(100, 0.1, 0.5, 0.2)
     assert [warm.learning_rate(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1, 1]
     assert warm.learning_rate(75) == pytest.approx(0.6)
+
+
+def test_a_warmup_in_steps_is_as_long_at_every_horizon(runs):
+    for steps in (7, 13, 30):
+        schedule = runs.spec(steps=steps, warmup_steps=3).schedule
+        assert [schedule.learning_rate(step) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1, 1])
 
 
 def test_decay_spans_the_horizon_and_momentum_does_not():
