@@ -1,0 +1,248 @@
+"""Files that several machines share: a local folder, one on NFS, or a bucket.
+
+Every call is tried again while a server is away, with growing pauses, and then fails with one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import TypeIs
+
+from laneb.storage.atomic import StorageError, remedy, replace_file
+
+if TYPE_CHECKING:
+    from laneb.places import AnyPath
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 120.0
+"""How long a server that doesn't answer is waited for."""
+
+_FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_CLIENTS = ("botocore", "aiobotocore", "s3fs", "aiohttp", "gcsfs", "google", "azure", "adlfs", "urllib3", "requests")
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+def is_folder_path(path: AnyPath) -> TypeIs[Path]:
+    """Whether a path is one of this machine's file system, NFS included, and not a bucket's."""
+    return isinstance(path, Path) and getattr(path, "protocol", "") in ("", "file", "local")
+
+
+def patiently(call: Callable[[], T], path: AnyPath, seconds: float = PATIENCE_SECONDS) -> T:
+    """What a call gives, tried again with growing pauses while the place doesn't answer.
+
+    Args:
+        call: reads or writes at `path`; a second call does no harm.
+        path: for the message.
+        seconds: how long to try.
+
+    Raises:
+        FileNotFoundError, FileExistsError: at once, as they are.
+        StorageError: the place refuses, or did not answer all the while.
+    """
+    import tenacity
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: not is_folder_path(path) and _may_pass(error)),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=10.0) + tenacity.wait_random(0, 0.5),
+        stop=tenacity.stop_after_delay(seconds),
+        reraise=True,
+    )
+    try:
+        return retrying(call)
+    except (FileNotFoundError, FileExistsError, StorageError):
+        raise
+    except OSError as error:
+        raise StorageError(refusal(path, error)) from error
+    except Exception as error:
+        if _of_a_client(error):
+            raise StorageError(refusal(path, error)) from error
+        raise
+
+
+def refusal(path: AnyPath, error: Exception) -> str:
+    """One sentence about a place that can't be used, and what to do."""
+    if is_folder_path(path):
+        assert isinstance(error, OSError)
+        return f"{path}: {error.strerror or error}. {remedy(error)}, or choose another place with LANE_B_WORK_DIR."
+    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+        return f"{path}: the bucket refuses ({_first_line(error)}). Check its keys, such as AWS_ACCESS_KEY_ID."
+    return (
+        f"{path}: the bucket doesn't answer ({_first_line(error)}). Check its endpoint, such as AWS_ENDPOINT_URL, then "
+        "run again: what was finished is kept."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _of_a_client(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in _CLIENTS or isinstance(error, TimeoutError)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether an error may be gone in a moment: the server is away or too busy, as opposed to refusing."""
+    if isinstance(error, _FINAL) or "Credentials" in type(error).__name__:
+        return False
+    return isinstance(error, OSError) or _of_a_client(error)
+
+
+def read_or_none(path: AnyPath) -> bytes | None:
+    """A file's bytes as they are now, or None where there is none."""
+
+    def read() -> bytes:
+        if is_folder_path(path):
+            return bytes(path.read_bytes())
+        return bytes(path.fs.cat_file(path.path))
+
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return patiently(read, path)
+    return None
+
+
+def replace(path: AnyPath, data: bytes) -> None:
+    """Write a file whole, in place of what is there."""
+    if is_folder_path(path):
+        patiently(lambda: replace_file(path, data), path)
+    else:
+        patiently(lambda: path.fs.pipe_file(path.path, data), path)
+
+
+def create(path: AnyPath, data: bytes) -> bool:
+    """Write a file that isn't there yet; False where there is one. Of several that try at once, one succeeds.
+
+    On a file system by a hard link, which NFS makes atomically; in a bucket by a conditional write.
+
+    Raises:
+        StorageError: the place can't be written.
+    """
+    if is_folder_path(path):
+        return patiently(lambda: _link(path, data), path)
+
+    def put() -> bool:
+        try:
+            path.fs.pipe_file(path.path, data, mode="create")
+        except FileExistsError:
+            # An answer that was lost on its way, and asked for again, finds our own.
+            return bool(path.fs.cat_file(path.path) == data)
+        except OSError:
+            # Servers differ in how they say that the object exists, so what is there decides.
+            try:
+                return bool(path.fs.cat_file(path.path) == data)
+            except FileNotFoundError:
+                pass
+            raise
+        return True
+
+    return patiently(put, path)
+
+
+def _link(path: Path, data: bytes) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        replace_file(temporary, data)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return path.read_bytes() == data
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _open_new(path, data)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open_new(path: Path, data: bytes) -> bool:
+    """`_link` where there are no hard links: whole for one who looks a moment later."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except FileExistsError:
+        return False
+    return True
+
+
+def names(folder: AnyPath) -> list[str]:
+    """Names of the files in a folder as they are now; none where there is no such folder."""
+
+    def listed() -> list[str]:
+        if is_folder_path(folder):
+            return [path.name for path in folder.iterdir() if path.is_file()]
+        fs: Any = folder.fs
+        fs.invalidate_cache()
+        entries = fs.ls(folder.path, detail=True)
+        return [str(entry["name"]).rpartition("/")[2] for entry in entries if entry["type"] == "file"]
+
+    try:
+        found = patiently(listed, folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in found if name and not name.startswith("."))
+
+
+def remove(path: AnyPath) -> None:
+    """Delete a file, if it is there."""
+
+    def delete() -> None:
+        if is_folder_path(path):
+            path.unlink()
+        else:
+            path.fs.rm_file(path.path)
+
+    with contextlib.suppress(FileNotFoundError):
+        patiently(delete, path)
+
+
+def upload(source: Path, target: AnyPath) -> None:
+    """Copy a local file to `target`, which is seen whole or not at all.
+
+    Raises:
+        FileNotFoundError: no such file here.
+        StorageError: the place can't be written.
+    """
+    if is_folder_path(target):
+        patiently(lambda: _copy(source, target), target)
+    else:
+        source.stat()
+        patiently(lambda: target.fs.put_file(str(source), target.path), target)
+
+
+def download(source: AnyPath, target: Path) -> None:
+    """Copy a file to a local one, which is seen whole or not at all.
+
+    Raises:
+        FileNotFoundError: no such file.
+        StorageError: it can't be read, or this disk is full.
+    """
+    if is_folder_path(source):
+        patiently(lambda: _copy(source, target), target)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        patiently(lambda: source.fs.get_file(source.path, str(temporary)), source)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
