@@ -53,10 +53,10 @@ def doctor(profile: str | None, work_dir: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.option("--threshold", type=float, help="Find the crossing of this bpb from the curve.")
 def log(files: Sequence[str], as_json: bool, threshold: float | None) -> None:
-    """Read training logs, ours or nanochat's."""
+    """Read training logs, ours or nanochat's, packed or not. A file that is none is named, with exit status 1."""
     from laneb_assets.commands.log import log_command
 
-    log_command(files, as_json=as_json, threshold=threshold)
+    sys.exit(log_command(files, as_json=as_json, threshold=threshold))
 
 
 @cli.command(name="import")

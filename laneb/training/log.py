@@ -3,105 +3,24 @@
 from __future__ import annotations
 
 import io
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laneb.records.base import canonical_hash, finite, utc_now
-from laneb.records.runs import RunResult, RunStatus, ValidationPoint
-from laneb.training.log_reader import LogReader, median
-from laneb.training.time_to_target import Method, TimeToTarget, time_to_target
+from laneb.records.base import canonical_hash, utc_now
+from laneb.records.runs import RunResult
+from laneb.training.logs.foreign import nearest_guess
+from laneb.training.logs.reader import LogReader
+from laneb.training.logs.run import RunSoFar
+from laneb.training.logs.text import LogError, NoLogError, Readable, read_blocks
+from laneb.training.logs.training_log import TrainingLog, run_target, scaling_params, training_log
+from laneb.training.time_to_target import Method
 
 if TYPE_CHECKING:
     from upath import UPath
 
-_SEED_IN_NAME = re.compile(r"_s(\d{1,10})(?=[_.]|$)")
-
-
-class LogError(ValueError):
-    """A log that can't be opened or read."""
-
-
-@dataclass(frozen=True)
-class TrainingLog:
-    """What a training log says about its run. None where it says nothing.
-
-    Attributes:
-        path: where it was read from; empty for text.
-        seed: from the file's name (`_s<seed>`), else as printed.
-        printed_seed: the seed that the run itself printed.
-        status: `ok` for a complete run without a NaN; `failed_nan`; `failed` for one that did not end.
-        complete: whether the last segment has its `Minimum validation bpb` line, and nothing was started after it.
-        total_batch_size: tokens per step.
-        n_scaling_params: matrices and head.
-        planned_steps: the horizon.
-        requested_ratio: tokens per scaling parameter as asked for.
-        realised_ratio: as trained: `realised_steps * total_batch_size / n_scaling_params`.
-        realised_steps: updates made.
-        min_val_bpb, final_val_bpb: lowest and last validation loss [bpb].
-        bpb_decimals: decimals that they are printed with.
-        val_points: the validation curve, with training time [s] (evaluation and the first 10 steps left out).
-        target_threshold: the loss that the run tracked, or the one asked for [bpb].
-        time_to_target: when it was reached; None without a threshold or without times.
-        tok_per_sec_median, dt_median_ms: over the training lines.
-        final_train_loss: of the last training line.
-        total_training_time_sec, peak_mem_mib: as printed.
-        segments: how often the run was started.
-    """
-
-    path: str
-    seed: int | None
-    printed_seed: int | None
-    status: RunStatus
-    complete: bool
-    total_batch_size: int | None
-    n_scaling_params: int | None
-    planned_steps: int | None
-    requested_ratio: float | None
-    realised_ratio: float | None
-    realised_steps: int
-    min_val_bpb: float | None
-    final_val_bpb: float | None
-    bpb_decimals: int
-    val_points: tuple[ValidationPoint, ...]
-    target_threshold: float | None
-    time_to_target: TimeToTarget | None
-    tok_per_sec_median: float | None
-    dt_median_ms: float | None
-    final_train_loss: float | None
-    total_training_time_sec: float | None
-    peak_mem_mib: float | None
-    segments: int
-
-    @property
-    def val_curve(self) -> list[list[float]]:
-        """[step, bpb] of each evaluation."""
-        return [[point.step, point.bpb] for point in self.val_points]
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """The object that `laneb log --json` prints."""
-        names = (
-            "path", "seed", "status", "complete", "total_batch_size", "n_scaling_params", "planned_steps",
-            "requested_ratio", "realised_ratio", "realised_steps", "min_val_bpb", "final_val_bpb", "target_threshold",
-            "tok_per_sec_median", "dt_median_ms", "final_train_loss", "total_training_time_sec", "peak_mem_mib",
-            "segments", "val_curve",
-        )  # fmt: skip
-        target = self.time_to_target or TimeToTarget()
-        extrapolated = target.extrapolated_sec is not None
-        values: dict[str, Any] = finite(
-            {name: getattr(self, name) for name in names}
-            | {
-                "time_to_target_sec_measured": target.measured_sec,
-                "time_to_target_sec_interpolated": target.interpolated_sec,
-                "time_to_target_sec_extrapolated": target.extrapolated_sec,
-                "extrapolation_method": target.method if extrapolated else None,
-                "extrapolation_reason": target.reason,
-            }
-        )
-        return values
+__all__ = ["LogError", "NoLogError", "TrainingLog", "parse_log", "parse_logs", "run_result_from_log", "scaling_params"]
 
 
 def parse_log(
@@ -111,28 +30,96 @@ def parse_log(
     method: Method = "linear_recent_eval",
     power_law: Mapping[str, Any] | None = None,
 ) -> TrainingLog:
-    """Read a training log, whoever wrote it.
+    """Read a training log, whoever wrote it: the last pretraining run in it.
 
     Args:
-        source: a path, or the log's text: a `str` with a line break, or bytes.
+        source: a path, or the log's text: a `str` with a line break, or bytes. gzip and zstd are unpacked.
         threshold: loss to reach [bpb], looked up in the curve whatever the run tracked; None for what the run tracked.
         method: extrapolation of a run that did not reach it.
         power_law: `power_law_*` arguments of `time_to_target`.
 
     Raises:
-        LogError: the file is missing or can't be read. No content is an error: what is no log is a failed run.
+        LogError: the file is missing or can't be read. What is no log is no error: a failed run, `runs` of which is 0
+            and whose warning says what it is instead.
         ValueError: the threshold or the method is none.
+
+    >>> log = parse_log("step 00000/00001 (0.00%) | loss: 9.1 |\\nStep 00001 | Validation bpb: 2.500000\\n")
+    >>> log.status, log.realised_steps, log.val_curve
+    ('failed', 1, [[1, 2.5]])
     """
-    reader = LogReader()
-    name = ""
-    if isinstance(source, bytes):
-        reader.read(io.BytesIO(source))
-    elif isinstance(source, str) and (not source or "\n" in source or "\r" in source):
-        reader.read(io.BytesIO(source.encode("utf-8", "replace")))
+    logs = _read(source, threshold, method, power_law)
+    if len(logs) == 1:
+        return logs[0]
+    last = logs[-1]
+    more = f"the file holds {len(logs)} runs; this is the last of them"
+    return replace(last, warnings=(*last.warnings, more))
+
+
+def parse_logs(
+    source: str | bytes | Path | UPath,
+    threshold: float | None = None,
+    *,
+    method: Method = "linear_recent_eval",
+    power_law: Mapping[str, Any] | None = None,
+) -> list[TrainingLog]:
+    """Read every pretraining run of a log, in the order of the file. Arguments and errors are those of `parse_log`.
+
+    Raises:
+        NoLogError: there is none; the sentence says what the file looks like instead.
+    """
+    logs = _read(source, threshold, method, power_law)
+    if logs[0].runs == 0:
+        raise NoLogError(logs[0].warnings[0])
+    return logs
+
+
+def _read(
+    source: str | bytes | Path | UPath, threshold: float | None, method: Method, power_law: Mapping[str, Any] | None
+) -> list[TrainingLog]:
+    """A log of each run; one of no run where there is none."""
+    reader, name = LogReader(), ""
+    if isinstance(source, str | bytes) and _is_text(source):
+        content = source if isinstance(source, bytes) else source.encode("utf-8", "replace")
+        head = _take_in(reader, lambda: io.BytesIO(content), name)
     else:
-        name = str(source)
-        _read_file(reader, Path(source) if isinstance(source, str) else source)
-    return _to_log(reader, name, threshold, _target(reader, threshold, method, dict(power_law or {})))
+        path = Path(source) if isinstance(source, str) else source
+        assert not isinstance(path, bytes)
+        name = str(path)
+        head = _take_in(reader, lambda: path.open("rb"), name)
+    arguments = dict(power_law or {})
+    if not reader.runs:
+        empty = RunSoFar(segments=0)
+        guess = (f"{name or 'the text'}: no nanochat log: {nearest_guess(head, later_stages=reader.later_stages)}",)
+        return [training_log(empty, name, threshold, run_target(empty, threshold, method, arguments), (1, 0), guess)]
+    return [
+        training_log(
+            run, name, threshold, run_target(run, threshold, method, arguments), (number, len(reader.runs)),
+            _warnings(reader, run),
+        )
+        for number, run in enumerate(reader.runs, 1)
+    ]  # fmt: skip
+
+
+def _is_text(source: str | bytes) -> bool:
+    return isinstance(source, bytes) or not source or "\n" in source or "\r" in source
+
+
+def _take_in(reader: LogReader, open_: Callable[[], Any], name: str) -> bytes:
+    """Read a log; gives the beginning of one in which there is no run."""
+    try:
+        with open_() as stream:
+            reader.read(stream)
+        if reader.runs:
+            return b""
+        with open_() as stream:
+            again: Readable = stream
+            return next(read_blocks(again), b"")
+    except LogError as error:
+        raise LogError(f"{name or 'the log'}: this log can't be read: {error}.") from error
+    # A ValueError is a path with a NUL byte; buckets raise errors of their own below OSError.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LogError(f"{name}: this log can't be read: {reason}. Give the path of a training log.") from error
 
 
 def run_result_from_log(
@@ -154,8 +141,11 @@ def run_result_from_log(
         known: any other field of `RunResult`; it beats the log's.
 
     Raises:
-        ValueError: neither the log nor `known` has the seed, the batch or the number of scaling parameters.
+        ValueError: neither the log nor `known` has the seed, the batch or the number of scaling parameters; or the run
+            was never evaluated.
     """
+    if log.status == "not_evaluated" and "status" not in known:
+        raise ValueError(f"{log.path or 'the log'}: the run was never evaluated, so that it has no validation bpb")
     said = {
         "seed": log.seed,
         "total_batch_size": log.total_batch_size,
@@ -190,118 +180,16 @@ def run_result_from_log(
     return RunResult(**values)
 
 
-def _read_file(reader: LogReader, path: Path | UPath) -> None:
-    try:
-        with path.open("rb") as stream:
-            reader.read(stream)
-    # A ValueError is a path with a NUL byte; buckets raise errors of their own below OSError.
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise LogError(f"{path}: this log can't be read: {reason}. Give the path of a training log.") from error
-
-
-def _to_log(reader: LogReader, path: str, threshold: float | None, target: TimeToTarget | None) -> TrainingLog:
-    run, footers = reader.run, reader.footers
-    points = reader.timed_points()
-    minimum = footers["minimum"].value if "minimum" in footers else None
-    nan = run.nan_step is not None or (minimum is not None and not math.isfinite(minimum))
-    lowest = [point.bpb for point in points] + ([minimum] if minimum is not None and math.isfinite(minimum) else [])
-    seed_in_name = _SEED_IN_NAME.findall(re.split(r"[/\\]", path)[-1])
-    printed_seed = _whole(run.headers.get("seed"))
-    batch, n_scaling = _batch_size(run.headers), scaling_params(run.headers)
-    last_horizon = run.last_line.horizon if run.last_line is not None else None
-    planned = _whole(run.headers.get("horizon", int(last_horizon) if last_horizon else None))
-    seconds = footers["total_sec"].value if "total_sec" in footers else None
-    if seconds is None and run.last_timed is not None:
-        seconds = run.last_timed.total_sec
-    return TrainingLog(
-        path=path,
-        seed=int(seed_in_name[-1]) if seed_in_name else printed_seed,
-        printed_seed=printed_seed,
-        status="failed_nan" if nan else "ok" if reader.complete else "failed",
-        complete=reader.complete,
-        total_batch_size=batch,
-        n_scaling_params=n_scaling,
-        planned_steps=planned,
-        requested_ratio=_requested_ratio(run.headers),
-        realised_ratio=_realised_ratio(run.headers, run.steps_done, batch, n_scaling, planned),
-        realised_steps=run.steps_done,
-        min_val_bpb=min(lowest, default=None),
-        final_val_bpb=points[-1].bpb if points else None,
-        bpb_decimals=run.decimals,
-        val_points=points,
-        target_threshold=threshold if threshold is not None else run.headers.get("threshold"),
-        time_to_target=target,
-        tok_per_sec_median=median(run.speeds),
-        dt_median_ms=median(run.step_times),
-        final_train_loss=float(run.last_finite.loss) if run.last_finite else None,
-        total_training_time_sec=seconds,
-        peak_mem_mib=footers["peak_mem_mib"].value if "peak_mem_mib" in footers else None,
-        segments=reader.segments,
-    )
-
-
-def _target(
-    reader: LogReader, threshold: float | None, method: Method, power_law: dict[str, Any]
-) -> TimeToTarget | None:
-    """The time to the given threshold from the curve, or what the run itself printed about the one it tracked."""
-    points = reader.timed_points() if reader.has_times else ()
-    if threshold is not None:
-        return time_to_target(points, threshold, method=method, **power_law)
-    tracked = reader.run.headers.get("threshold", math.nan)
-    known = math.isfinite(tracked)
-    curve = time_to_target(points, tracked, method=method, **power_law) if known else TimeToTarget()
-    measured = reader.footers.get("measured")
-    if measured is not None or reader.run.reached is not None:
-        step, seconds = reader.run.reached or (curve.measured_step, None)
-        return TimeToTarget(
-            measured_sec=measured.value if measured is not None else seconds,
-            measured_step=step,
-            interpolated_sec=curve.interpolated_sec,
-            interpolated_step=curve.interpolated_step,
+def _warnings(reader: LogReader, run: RunSoFar) -> tuple[str, ...]:
+    """What makes a run doubtful."""
+    said = []
+    if reader.tangle.found:
+        said.append(
+            "two runs print in turns in this file, so that its curve is a mixture of both. Give each run a log of its "
+            "own, or take the lines of one apart (by the prefix that a launcher put before them)"
         )
-    if curve.reached:
-        return curve
-    if extrapolated := reader.footers.get("extrapolated"):
-        return TimeToTarget(extrapolated_sec=extrapolated.value, method=extrapolated.detail.split(",")[-1].strip())
-    if unavailable := reader.footers.get("unavailable"):
-        return TimeToTarget(method=curve.method, reason=unavailable.detail)
-    return curve if known else None
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
-
-
-def _batch_size(headers: Mapping[str, float]) -> int | None:
-    if batch := int(headers.get("total_batch_size", 0)):
-        return batch
-    tokens, steps = int(headers.get("total_tokens", 0)), int(headers.get("horizon", 0))
-    return tokens // steps if tokens and steps and tokens % steps == 0 else None
-
-
-def scaling_params(headers: Mapping[str, float]) -> int | None:
-    """Matrices and head, from a log's headers."""
-    if "n_scaling_params" in headers:
-        return int(headers["n_scaling_params"])
-    if "lm_head" in headers and "transformer_matrices" in headers:
-        return int(headers["lm_head"] + headers["transformer_matrices"])
-    return None
-
-
-def _requested_ratio(headers: Mapping[str, float]) -> float | None:
-    for name in ("asked_ratio", "ratio"):
-        ratio = headers.get(name, math.nan)
-        if math.isfinite(ratio) and ratio > 0:
-            return ratio
-    return None
-
-
-def _realised_ratio(
-    headers: Mapping[str, float], steps: int, batch: int | None, n_scaling: int | None, planned: int | None
-) -> float | None:
-    if batch and n_scaling:
-        return steps * batch / n_scaling
-    # Without the parameter counts, the printed ratio of the whole horizon gives that of the steps made.
-    ratio = headers.get("ratio", math.nan)
-    return ratio * steps / planned if planned and math.isfinite(ratio) else None
+    if run.odd is not None:
+        said.append(f"step {run.odd.step}: its validation bpb, {run.odd.printed!r}, can't be one")
+    if run.replaced_whole:
+        said.append("a run that had ended, with the same headers, stands before it in the file: this one replaces it")
+    return tuple(said)

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
     from laneb.training.time_to_target import TimeToTarget
 
+UNTIMED_STEPS = 10
+"""First steps, left out of every time: caches, allocators and compilers warm up in them."""
+
 
 def header(spec: RunSpec, head_parameters: int) -> list[str]:
     """What stands before the first step of a run."""

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from laneb.training.reporting import Reporter
     from laneb.training.spec import RunSpec
 
-UNTIMED_STEPS = 10
-"""First steps, left out of every time: caches, allocators and compilers warm up in them."""
-
 LOSS_MEMORY = 0.9
 TIMED_STEPS_KEPT = 1000
 
@@ -177,7 +174,7 @@ class Training:
         took = time.perf_counter() - started
         progress.step += 1
         progress.average_loss = LOSS_MEMORY * progress.average_loss + (1 - LOSS_MEMORY) * mean
-        if step >= UNTIMED_STEPS:
+        if step >= log_lines.UNTIMED_STEPS:
             progress.seconds += took
             progress.step_seconds.append(took)
         self._report_update(step, rate, took)

@@ -5,24 +5,46 @@ from collections.abc import Sequence
 
 import click
 
-from laneb.training.log import TrainingLog, parse_log
+from laneb.training.log import LogError, NoLogError, TrainingLog, parse_logs
 from laneb_assets.terminal import console
 
 
-def log_command(files: Sequence[str], *, as_json: bool, threshold: float | None) -> None:
-    """Read logs and print them as a table or as JSON."""
-    logs = [parse_log(file, threshold=threshold) for file in files]
+def log_command(files: Sequence[str], *, as_json: bool, threshold: float | None) -> int:
+    """Read logs and print their runs as a table or as JSON.
+
+    Returns:
+        The exit status: 1 when a file is no log, 2 when one can't be read.
+    """
+    logs: list[TrainingLog] = []
+    status = 0
+    for file in files:
+        try:
+            logs += parse_logs(file, threshold=threshold)
+        except LogError as error:
+            click.echo(f"laneb: {error}", err=True)
+            status = max(status, 1 if isinstance(error, NoLogError) else 2)
     if as_json:
         click.echo(json.dumps([log.to_json_dict() for log in logs], indent=2, sort_keys=True, allow_nan=False))
-        return
-    _print_table(logs)
+        return status
+    if logs:
+        _print_table(logs)
+    for log in logs:
+        for warning in log.warnings:
+            click.echo(f"warning: {_place(log)}: {warning}", err=True)
+    return status
+
+
+def _place(log: TrainingLog) -> str:
+    return log.path if log.runs == 1 else f"{log.path} run {log.run}"
 
 
 def _print_table(logs: Sequence[TrainingLog]) -> None:
     from rich.table import Table
 
+    several = any(log.runs > 1 for log in logs)
     table = Table(box=None, header_style="bold")
     headers = ["log", "seed", "status", "steps", "ratio", "min bpb", "final bpb", "to target", "extrapolated", "tok/s"]
+    headers[1:1] = ["run"] if several else []
     for header in headers:
         table.add_column(header, justify="left" if header in ("log", "status") else "right", overflow="fold")
     for log in logs:
@@ -30,6 +52,7 @@ def _print_table(logs: Sequence[TrainingLog]) -> None:
         measured = row["time_to_target_sec_interpolated"] or row["time_to_target_sec_measured"]
         table.add_row(
             str(row["path"]).rsplit("/", 1)[-1],
+            *([f"{log.run} of {log.runs}"] if several else []),
             _text(row["seed"]),
             str(row["status"]),
             _text(row["realised_steps"]),

@@ -115,9 +115,10 @@ def test_a_loss_that_is_no_number_makes_the_run_failed_nan(word):
 
 
 def test_a_restart_from_step_0_replaces_what_came_before():
-    first = HEADER.replace("16,384", "8,192") + steps(0, 250, {0: 3.3, 100: 0.5, 200: 0.4}) + train(250, loss="nan")
+    first = HEADER + steps(0, 250, {0: 3.3, 100: 0.5, 200: 0.4}) + train(250, loss="nan")
     log = parse_log(first + WHOLE)
     assert log.segments == 2 and (log.status, log.total_batch_size, log.min_val_bpb) == ("ok", 16384, 0.9)
+    assert log.runs == 1 and log.warnings == ()
     assert log.val_curve == parse_log(WHOLE).val_curve
 
 
@@ -219,11 +220,11 @@ def test_the_fields_of_older_and_other_versions_are_read():
     text = (
         "Tokens : Params ratio: 20.00\nstep 00011/00020 (1.00%) | loss: 2.5 | grad norm: 0.3 | lrm: 1.0 | "
         "dt: 1,200.50ms | tok/sec: 9 | mfu: 1.2 | total time: 0.02m\nStep 00012 | Validation bpb: 1.2345\n"
-        "step 00012 (3.00%) | loss: 2.25\nMinimum validation bpb: 1.2345\n"
+        "step 00012/00020 (3.00%) | loss: 2.25\nMinimum validation bpb: 1.2345\n"
     )
     log = parse_log(text)
-    assert (log.status, log.dt_median_ms, log.final_train_loss, log.requested_ratio) == ("ok", 1200.5, 2.25, 20.0)
-    assert (log.realised_steps, log.planned_steps, log.bpb_decimals) == (13, None, 4)
+    assert (log.status, log.dt_median_ms, log.final_train_loss) == ("ok", 1200.5, 2.25)
+    assert (log.realised_steps, log.planned_steps, log.bpb_decimals) == (13, 20, 4)
 
 
 @pytest.mark.parametrize("missing", ["nowhere.log", "a\0b.log", "."])

@@ -1,6 +1,9 @@
 """How a log came to its file, and where the file ends."""
 
+import gzip
+
 import pytest
+import zstandard
 from made_logs import CURVE, HEADER, WHOLE, footer, steps
 
 from laneb.training.log import parse_log
@@ -19,6 +22,18 @@ DRESSED = {
     ),
     "ranks": lambda text: "".join(f"[rank0]: {line}\n" for line in text.splitlines()),
     "torchrun prefix": lambda text: "".join(f"[default0]:{line}\n" for line in text.splitlines()),
+    "srun label": lambda text: "".join(f" 0: {line}\n" for line in text.splitlines()),
+    "docker compose": lambda text: "".join(f"trainer-1  | {line}\n" for line in text.splitlines()),
+    "ray": lambda text: "".join(f"(RayTrainWorker pid=71, ip=10.0.0.1) {line}\n" for line in text.splitlines()),
+    "iso times": lambda text: "".join(f"2026-02-03T10:11:12.345+01:00 {line}\n" for line in text.splitlines()),
+    "times in brackets": lambda text: "".join(f"[2026-02-03 10:11:12,345] {line}\n" for line in text.splitlines()),
+    "mpirun": lambda text: "".join(f"[1,0]<stdout>: {line}\n" for line in text.splitlines()),
+    "journald": lambda text: "".join(f"Feb 03 10:11:12 n1 python3[71]: {line}\n" for line in text.splitlines()),
+    "container": lambda text: "".join(f"2026-02-03T10:11:12.3456Z stdout F {line}\n" for line in text.splitlines()),
+    "several prefixes": lambda text: "".join(f"0: 10:11:12 INFO: [rank0]:{line}\n" for line in text.splitlines()),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "two gzips": lambda text: gzip.compress(text[:900].encode()) + gzip.compress(text[900:].encode()) + bytes(512),
+    "zstd": lambda text: zstandard.compress(text[:900].encode()) + zstandard.compress(text[900:].encode()),
     "indented": lambda text: "".join(f"  {line}  \n" for line in text.splitlines()),
     "progress bars": lambda text: text.replace("\n", "\n 10%|█   | 1/10\r 20%|██  | 2/10\r"),
     "invalid utf-8": lambda text: text.encode().replace(b"\n", b"\n\xff\xc3\x28\n"),
@@ -39,7 +54,7 @@ def test_where_a_file_is_cut_into_blocks_changes_nothing(monkeypatch, name, size
     short = HEADER + steps(0, 12, {0: 3.2, 6: 1.2, 12: 1.0}) + steps(5, 20, {5: 1.3, 20: 0.95}) + footer(0.95)
     expected = parse_log(short).to_json_dict()
     assert expected["status"] == "ok" and expected["val_curve"] == [[0, 3.2], [5, 1.3], [20, 0.95]]
-    monkeypatch.setattr("laneb.training.log_grammar.BLOCK_BYTES", size)
+    monkeypatch.setattr("laneb.training.logs.text.BLOCK_BYTES", size)
     assert parse_log(DRESSED[name](short)).to_json_dict() == expected
 
 
@@ -52,7 +67,13 @@ def test_a_log_cut_anywhere_is_never_ok_before_its_last_digit():
 
 
 @pytest.mark.parametrize(
-    "cut", ["Step 0", "step 00000/00300 (0.00%) | los", "Total batch size 16", "Step 00000 | Validation bpb: 3"]
+    "cut",
+    [
+        "Step 0",
+        "step 00000/00300 (0.00%) | los",
+        "Tokens : Scaling params ratio: 0.0",
+        "Step 00000 | Validation bpb: 3",
+    ],
 )
 def test_a_cut_line_of_a_new_start_still_shows_that_the_run_is_not_complete(cut):
     assert parse_log(WHOLE + cut).status == "failed"

@@ -22,8 +22,8 @@ from laneb.records.runs import RunResult
 from laneb.storage.atomic import write_text
 from laneb.training.interruption import StopRequest
 from laneb.training.log import parse_log, run_result_from_log, scaling_params
-from laneb.training.log_grammar import ESCAPE, LogLine, TrainLine, ValidationLine
-from laneb.training.log_reader import LogReader
+from laneb.training.logs.grammar import LogLine, TrainLine, ValidationLine
+from laneb.training.logs.reader import LogReader
 from laneb.training.nanochat import NanochatCommand, checkout_help, flags_of, nanochat_command
 from laneb.training.pipes import said_to_dagster
 from laneb.training.run_directory import EVENTS, LOG, RESULT, held, prepare_held, unwritable
@@ -161,7 +161,7 @@ class _Attempt:
                                        stderr=subprocess.STDOUT)  # fmt: skip
             try:
                 for line in self._lines(process, log):
-                    found = self.reader.take(ESCAPE.sub(b"", line))
+                    found = self.reader.take(line)
                     self._notice(found, events)
             finally:
                 end_process(process)
@@ -270,7 +270,7 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
 
 def _result(spec: RunSpec, run_dir: Path, command: NanochatCommand, wall_seconds: float) -> RunResult:
     log = parse_log(run_dir / LOG)
-    if log.status == "failed":
+    if log.status in ("failed", "not_evaluated"):
         raise CheckoutError(
             f"{spec.run_id}: the training script ended without its last line, Minimum validation bpb; see "
             f"{run_dir / LOG}. Materialize it again"

@@ -1,22 +1,16 @@
-"""The grammar of a training log: bytes to lines, and a line to what it says (docs/formats.md)."""
+"""The grammar of a training log: what a line says (docs/formats.md). Every version of nanochat, and our own lines."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
-
-BLOCK_BYTES = 1 << 18
-
-LONGEST_LINE = 1 << 16
-"""No line of a training run is longer; of one that is (a binary blob), only the end is looked at."""
+from collections.abc import Callable
+from typing import NamedTuple
 
 _NUMBER = rb"[-+]?(?:\d{1,15}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?|(?i:nan|inf(?:inity)?))(?![\w.])"
 _COUNT = rb"\d[\d,]{0,18}(?![\w.])"
 _AMOUNT = rb"\d[\d,]{0,18}(?:\.\d{1,20})?"
 
-ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_RANK_PREFIX = re.compile(rb"\[[\w .:-]{1,40}\]:? ?")
 _TRAIN = re.compile(
     rb"step +(\d{1,12})(?:/(\d{1,12}))?[^|]*\| *loss: *(" + _NUMBER + rb") *(?:\||$)"
     rb"(?:.*?\bdt: *(" + _AMOUNT + rb") *ms)?(?:.*?\btok/sec: *(" + _COUNT + rb"))?"
@@ -29,7 +23,15 @@ TRAIN_QUICK = re.compile(
     rb"total time: (\d{1,15}\.\d{1,20})m\b"
 )
 _VALIDATION = re.compile(rb"Step +(\d{1,12}) *\| *Validation bpb: *(" + _NUMBER + rb") *(?:\||$)")
+_VALUE = rb"[^|]{0,60}\| *Validation bpb:"
+_ODD_VALIDATION = re.compile(rb"Step +(\d{0,12})" + _VALUE)
+_EVAL = re.compile(rb"eval step=(\d{1,12}) .{0,200}?\bval_bpb=(" + _NUMBER + rb")")
 _CUT_STEP = re.compile(rb"[Ss]tep +\d")
+# Mid-training and fine-tuning go on in the same file where a whole speedrun is logged.
+_LATER_STAGE = re.compile(
+    rb"Inherited \w+=|ChatCORE: |Target examples per step: |Step +\d+(?:/\d+)? *\| *"
+    rb"(?:Training loss|Validation loss|Average reward|ChatCORE metric): "
+)
 _SEED_FLAG = re.compile(rb"--seed(?: +|=)(\d{1,10})(?![\w.])")
 _RATIO_FLAG = re.compile(rb"--target[-_]param[-_]data[-_]ratio(?: +|=)(" + _NUMBER + rb")")
 
@@ -86,11 +88,22 @@ class Footer(NamedTuple):
     decimals: int = 0
 
 
+class OddValidation(NamedTuple):
+    """An evaluation whose loss can't be one: unreadable, or not above 0. None where not even its step is told."""
+
+    step: int | None
+    printed: str
+
+
+class LaterStage(NamedTuple):
+    """A line of mid-training, fine-tuning or reinforcement learning: pretraining is over."""
+
+
 class CutStep(NamedTuple):
     """The beginning of a step's line, and no more: the run went on, but what it printed is lost."""
 
 
-LogLine = TrainLine | ValidationLine | Header | Footer | CutStep
+LogLine = TrainLine | ValidationLine | OddValidation | Header | Footer | LaterStage | CutStep
 _Make = Callable[["re.Match[bytes]"], Header | Footer]
 
 
@@ -107,13 +120,19 @@ def _minutes_of(name: str) -> _Make:
 
 
 _RULES: tuple[tuple[bytes, bytes, _Make], ...] = (
+    (b"Vocab size:", rb" *(" + _COUNT + rb")", _count("vocab_size")),
+    (b"num_layers:", rb" *(" + _COUNT + rb")", _count("depth")),
+    (b"Number of parameters:", rb" *(" + _COUNT + rb")(?: \(scaling: [\d,]{1,20}\))?", _count("parameters")),
+    (b"Parameter counts:", rb"", lambda match: Header("parameter_counts", None)),
     (b"lm_head", rb" *: *(" + _COUNT + rb")", _count("lm_head")),
     (b"transformer_matrices", rb" *: *(" + _COUNT + rb")", _count("transformer_matrices")),
     (b"n_scaling_params", rb" *[:=] *(" + _COUNT + rb")", _count("n_scaling_params")),
     (b"Calculated number of iterations", rb".*: *(" + _COUNT + rb")", _count("horizon")),
     (b"Using user-provided number of iterations", rb": *(" + _COUNT + rb")", _count("horizon")),
     (b"Total number of training tokens", rb": *(" + _COUNT + rb")", _count("total_tokens")),
-    (b"Tokens : ", rb"(?:Scaling )?[Pp]arams ratio: *(" + _NUMBER + rb")", _number("ratio")),
+    (b"Tokens : Scaling params ratio:", rb" *(" + _NUMBER + rb")", _number("ratio")),
+    # Before 2026-01-27 the ratio counted every parameter: it is not that of the scaling parameters.
+    (b"Tokens : Params ratio:", rb" *(" + _NUMBER + rb")", _number("params_ratio")),
     (b"Tracking time-to-target using ", rb"(\S{1,60}) with threshold (" + _NUMBER + rb")",
      lambda match: Header("threshold", float(match[2]), _text(match[1]))),
     (b"Total batch size", rb":? *(" + _COUNT + rb").*", _count("total_batch_size")),
@@ -147,74 +166,63 @@ _WEAK: tuple[_Compiled, ...] = tuple(
     (prefixes, re.compile(pattern + rb"\s*$"), make) for prefixes, pattern, make in _WEAK_RULES
 )
 _STRONG_PREFIXES = tuple(prefix for prefix, _, _ in _RULES)
-_FIRST_BYTES = frozenset(
-    [prefix[0] for prefix in _STRONG_PREFIXES]
-    + [prefix[0] for prefixes, _, _ in _WEAK_RULES for prefix in prefixes]
-    + list(b"sS[ \t\xef\xff\xfe")
-)
+_LATER_PREFIXES = (b"Inherited ", b"ChatCORE: ", b"Target examples per step")
 
+FLAGS = (b"--seed", b"--target")
+"""Flags of a command line that is shown in a log. They can stand anywhere in a line; everything else begins one."""
 
-def read_lines(stream: BinaryIO) -> Iterator[tuple[list[bytes], bool]]:
-    """Lines that may say something, a block of the file at a time, without their ends and colour codes.
-
-    A carriage return ends a line too (CRLF files, redrawn progress bars). NUL bytes are dropped: they come from
-    files of two bytes a character, as some shells write them, and from file systems that lost power.
-
-    Yields:
-        Lines, and whether they were ended; a last line without an end, which may have been cut, comes alone.
-    """
-    rest = b""
-    while block := stream.read(BLOCK_BYTES):
-        for odd, even in ((b"\r", b"\n"), (b"\x00", b"")):
-            if odd in block:
-                block = block.replace(odd, even)
-        block = rest + block
-        end = block.rfind(b"\n") + 1
-        rest = block[max(end, len(block) - LONGEST_LINE) :]
-        block = block[:end]
-        if b"\x1b" in block:
-            block = ESCAPE.sub(b"", block)
-        lines = block.split(b"\n")
-        # Flags can stand anywhere in a line; everything else begins one.
-        if b"--seed" not in block and b"--target" not in block:
-            lines = [line for line in lines if line and line[0] in _FIRST_BYTES]
-        yield lines, True
-    if rest:
-        yield [ESCAPE.sub(b"", rest)], False
+STARTS: tuple[bytes, ...] = (
+    b"step ", b"Step ", b"eval step=", *_STRONG_PREFIXES, *_LATER_PREFIXES,
+    *(prefix for prefixes, _, _ in _WEAK_RULES for prefix in prefixes),
+)  # fmt: skip
+"""How the lines begin that say something."""
 
 
 def parse_line(line: bytes, ended: bool = True, bpb_decimals: int = 4) -> LogLine | None:
     """What a line says, or None for one of no concern.
 
     Args:
-        line: without its end and colour codes.
+        line: without its end, colour codes and whatever a launcher put before it.
         ended: False for a last line that may have been cut while it was written: it counts only if it is whole.
         bpb_decimals: how many decimals this log's bpb have, by which a cut one shows.
     """
-    if not line.startswith((b"step ", b"Step ")):
-        line = line.strip(b" \t\xef\xbb\xbf\xff\xfe")
-        if line[:1] == b"[":
-            line = _RANK_PREFIX.sub(b"", line, count=1)
     if line.startswith((b"step ", b"Step ")):
         return _step_line(line, ended, bpb_decimals)
+    if line.startswith(b"eval step="):
+        evaluated = _EVAL.match(line)
+        return _validation(evaluated) if evaluated and ended else None
+    if line.startswith(_LATER_PREFIXES):
+        return LaterStage() if ended and _LATER_STAGE.match(line) else None
     if not line.startswith(_STRONG_PREFIXES):
         return _weak_header(line) if ended else None
     found = _by_rules(_STRONG, line)
     if ended or (isinstance(found, Footer) and (found.name != "minimum" or found.decimals >= bpb_decimals)):
         return found
     # The value may lack digits, but that there is a header at all shows that the run was started again.
-    return Header("cut", None) if isinstance(found, Header) else None
+    return Header(found.name, None) if isinstance(found, Header) else None
 
 
-def _step_line(line: bytes, ended: bool, bpb_decimals: int) -> TrainLine | ValidationLine | CutStep | None:
+def _step_line(line: bytes, ended: bool, bpb_decimals: int) -> LogLine | None:
     match = _TRAIN.match(line)
     if match is not None and (ended or match[6]):
         step, horizon, loss, step_ms, tok_per_sec, minutes = match.groups()
         return TrainLine(int(step), horizon, loss, step_ms, tok_per_sec, minutes)
     match = _VALIDATION.match(line)
     if match is not None and (ended or _decimals(match[2]) >= bpb_decimals):
-        return ValidationLine(int(match[1]), float(match[2]), _decimals(match[2]))
-    return CutStep() if not ended and _CUT_STEP.match(line) else None
+        return _validation(match)
+    if not ended:
+        return CutStep() if _CUT_STEP.match(line) else None
+    if line.startswith(b"Step ") and _LATER_STAGE.match(line):
+        return LaterStage()
+    odd = _ODD_VALIDATION.match(line)
+    return OddValidation(int(odd[1]) if odd[1] else None, _text(line[odd.end() :][:40].strip())) if odd else None
+
+
+def _validation(match: re.Match[bytes]) -> ValidationLine | OddValidation:
+    bpb = float(match[2])
+    if bpb <= 0 and bpb != -math.inf:
+        return OddValidation(int(match[1]), _text(match[2]))
+    return ValidationLine(int(match[1]), bpb, _decimals(match[2]))
 
 
 def _by_rules(rules: tuple[_Compiled, ...], line: bytes) -> Header | Footer | None:
