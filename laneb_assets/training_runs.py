@@ -4,8 +4,10 @@ from laneb.places import AnyPath
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
-from laneb.storage.atomic import read_text, write_text
+from laneb.storage.atomic import write_text
+from laneb.storage.checksums import checksum
 from laneb.storage.store import Store
+from laneb.training.run_log import run_log
 from laneb.training.spec import RunSpec, lane_spec
 
 
@@ -16,16 +18,14 @@ def run_spec(store: Store, *, seed: int, steps: int = -1, ratio: float | None = 
     return lane_spec(shards, experiment.model, experiment.training, seed=seed, steps=steps, ratio=ratio)
 
 
-def keep(
-    store: Store, result: RunResult, *, role: str, log: AnyPath, made_by: str, before: str = "", after: str = ""
-) -> RunResult:
+def keep(store: Store, result: RunResult, *, role: str, log: AnyPath, before: str = "", after: str = "") -> RunResult:
     """Keep a run's result under its role, and its log at the place that the contract names.
 
     The run knows no threshold, so lines about one (`before` and `after` the log's own) are added to the copy.
     """
-    train_log = store.locations.runs_dir / result.run_id / "train.log"
-    write_text(log, before + read_text(train_log, made_by) + after)
-    kept = result.model_copy(update={"log_path": str(log)})
+    text = before + run_log(store.locations.runs_dir / result.run_id, result) + after
+    write_text(log, text)
+    kept = result.model_copy(update={"log_path": str(log), "log_checksum": checksum(text.encode())})
     store.write_run(role, kept)
     return kept
 

@@ -7,7 +7,6 @@ A directory of shards holds, for each split, `<split>.bin` (ids, little-endian, 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +21,12 @@ from laneb.corpus.checkout_tokenizer import CHECKOUT_FILE, CheckoutTokenizer, lo
 from laneb.corpus.documents import Corpus, Document
 from laneb.corpus.errors import CorpusError, Progress
 from laneb.corpus.grouping import grouped
-from laneb.corpus.shard_writer import TRAIN, VALIDATION, JournalEntry, ShardWriter, finish, publish
+from laneb.corpus.shard_writer import META, TRAIN, VALIDATION, JournalEntry, ShardWriter, finish, publish
 from laneb.corpus.tokenizer import Tokenizer, load_tokenizer, token_dtype
-from laneb.records.base import canonical_hash, utc_now
+from laneb.records.base import DamagedError, canonical_hash, unsealed_json, utc_now
 from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.storage.atomic import remedy
+from laneb.storage.checksums import FILES, mismatch
 
 SHARD_RULES = 1
 """Part of every shard fingerprint: raise it when the same text and tokenizer would give other shards."""
@@ -163,7 +163,7 @@ class _Build:
             dataset_id=self.tokenizer_info.dataset_id,
             tokenizer_id=self.tokenizer_info.tokenizer_id,
             corpus_fingerprint=self.fingerprint,
-            path=str(self.directory),
+            path=".",
             train_documents=counts.train.documents,
             train_tokens=counts.train.tokens,
             train_bytes=counts.train.bytes,
@@ -174,7 +174,7 @@ class _Build:
             bos_id=self.tokenizer.bos_id,
         )
         meta = {**info.model_dump(mode="json"), "dtype": token_dtype(info.vocab_size).name}
-        finish(self.partial, self.tokenizer.token_bytes, json.dumps(meta, indent=2, sort_keys=True) + "\n")
+        finish(self.partial, self.tokenizer.token_bytes, meta)
 
     def _both_splits(self, counts: JournalEntry) -> JournalEntry:
         """Of few documents, chance may hold out none or all: then the lowest hash, or all but the highest, is."""
@@ -239,25 +239,26 @@ def stored_shards(directory: Path, fingerprint: str) -> TokenShards | None:
 
 
 def open_shards(path: str | Path) -> Shards:
-    """Map token shards; nothing is read until it is used.
+    """Map token shards, when every file is proved to be what was written: once per process and state of the file.
 
     Raises:
         CorpusError: there are none, or they are not whole.
     """
     directory = Path(path)
     try:
-        meta = json.loads((directory / "meta.json").read_text(encoding="utf-8"))
+        meta = unsealed_json((directory / META).read_text(encoding="utf-8"))
+        damage = mismatch(directory, meta.get(FILES, {}))
+        if damage:
+            raise DamagedError(damage)
         info = TokenShards.model_validate(meta).model_copy(update={"path": str(directory)})
         dtype = token_dtype(info.vocab_size)
         train = _open_split(directory, TRAIN, dtype, info.train_tokens, info.train_documents)
         val = _open_split(directory, VALIDATION, dtype, info.val_tokens, info.val_documents)
         token_bytes = np.load(directory / "token_bytes.npy")
     except FileNotFoundError as error:
-        raise CorpusError(f"{error.filename}: no token shards there. Materialize the token shards") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise CorpusError(
-            f"{directory}: broken token shards ({error}). Delete the folder to build them again"
-        ) from error
+        raise CorpusError(f"{error.filename}: no token shards there. `laneb run` makes them") from error
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise CorpusError(f"{directory}: broken token shards ({error}). `laneb run` makes them again") from error
     return Shards(train, val, token_bytes, info)
 
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from laneb.corpus.documents import Corpus
 from laneb.corpus.errors import CorpusError, Progress
 from laneb.corpus.grouping import grouped
-from laneb.records.base import canonical_hash, utc_now
+from laneb.records.base import DamagedError, canonical_hash, sealed_json, unsealed_json, utc_now
 from laneb.records.corpus import TokenizerInfo
 from laneb.storage.atomic import replace_file
+from laneb.storage.checksums import FILES, listed, mismatch
 
 if TYPE_CHECKING:
     import tokenizers
@@ -51,7 +52,7 @@ TRAINING_RULES = 1
 _PIECE_CHARACTERS = 64 * 1024
 _CALL_CHARACTERS = 2 << 20
 _SAMPLE_BYTES = 1_000_000
-_FILES = ("tokenizer.json", "token_bytes.npy", "info.json")
+_FILES, _INFO = ("tokenizer.json", "token_bytes.npy"), "info.json"
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -259,21 +260,25 @@ def _identity(model: tokenizers.Tokenizer) -> str:
 def _write(directory: Path, tokenizer: Tokenizer, info: TokenizerInfo) -> None:
     array = io.BytesIO()
     np.save(array, tokenizer.token_bytes)
-    contents = (tokenizer.model.to_str().encode(), array.getvalue(), info.to_json().encode())
+    contents = (tokenizer.model.to_str().encode(), array.getvalue())
     try:
         for name, content in zip(_FILES, contents, strict=True):
             replace_file(directory / name, content)
+        record = {**info.model_dump(mode="json"), "path": ".", FILES: listed(directory, _FILES)}
+        replace_file(directory / _INFO, sealed_json(record).encode())
     except OSError as error:
         raise CorpusError(f"{directory}: can't write the tokenizer ({error.strerror}). Make it writable") from error
 
 
 def stored_tokenizer(directory: Path) -> TokenizerInfo | None:
-    """The record of a tokenizer that is complete in `directory`, or None."""
+    """The record of a tokenizer that is whole in `directory`, or None."""
     try:
-        info = TokenizerInfo.from_json((directory / "info.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        text = (directory / _INFO).read_text(encoding="utf-8")
+        info = TokenizerInfo.from_json(text)
+        whole = not mismatch(directory, unsealed_json(text).get(FILES, {}))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    complete = all((directory / name).is_file() for name in _FILES)
+    complete = whole and all((directory / name).is_file() for name in _FILES)
     return info.model_copy(update={"path": str(directory)}) if complete else None
 
 
@@ -281,16 +286,21 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     """The tokenizer in a directory that `train_tokenizer` wrote.
 
     Raises:
-        CorpusError: it isn't there, or is broken.
+        CorpusError: it isn't there, or is not what was written.
     """
     import tokenizers
 
-    file = Path(path) / "tokenizer.json"
+    directory = Path(path)
+    file = directory / "tokenizer.json"
     if not file.is_file():
-        raise CorpusError(f"{file}: no tokenizer there. Materialize the tokenizer again")
+        raise CorpusError(f"{file}: no tokenizer there. `laneb run` makes it")
     try:
+        if (directory / _INFO).is_file():
+            damage = mismatch(directory, unsealed_json((directory / _INFO).read_text(encoding="utf-8")).get(FILES, {}))
+            if damage:
+                raise DamagedError(damage)
         tokenizer = _ready(tokenizers.Tokenizer.from_file(str(file)))
         tokenizer.bos_id  # noqa: B018 - a file without BOS fails here
     except Exception as error:  # the library raises plain Exception
-        raise CorpusError(f"{file}: not a tokenizer of ours ({error}). Delete {path} and build it again") from error
+        raise CorpusError(f"{file}: not a tokenizer of ours ({error}). `laneb run` makes it again") from error
     return tokenizer

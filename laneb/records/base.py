@@ -44,6 +44,39 @@ def canonical_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+CHECKSUM = "checksum"
+"""Key that a JSON file of ours carries: the hash of everything else in it."""
+
+
+class DamagedError(ValueError):
+    """A file that is not what was written: cut, changed or rotted since."""
+
+
+def sealed_json(data: dict[str, Any]) -> str:
+    """The text of a JSON file with its checksum: sorted keys, indent 2, null for what is unknown, a final newline."""
+    data = finite(data)
+    sealed = {**data, CHECKSUM: canonical_hash(data)}
+    return json.dumps(sealed, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def unsealed_json(text: str) -> dict[str, Any]:
+    """What `sealed_json` was given. How the file is laid out doesn't matter; one from before checksums is believed.
+
+    Raises:
+        DamagedError: no JSON object, or its checksum doesn't match.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"it is no JSON ({error}): it was cut or overwritten") from None
+    if not isinstance(data, dict):
+        raise DamagedError(f"it holds a JSON {type(data).__name__} where an object belongs")
+    checksum = data.pop(CHECKSUM, None)
+    if checksum is not None and checksum != canonical_hash(data):
+        raise DamagedError("its content does not match its checksum: it was changed or damaged after it was written")
+    return data
+
+
 class Record(BaseModel):
     """One step's answer. Field names are the keys of its file (see docs/formats.md)."""
 
@@ -52,13 +85,18 @@ class Record(BaseModel):
     """Fields that say when or where, not what: left out of the content hash."""
 
     def to_json(self) -> str:
-        """The text of the record's file: sorted keys, indent 2, null for what is unknown, a final newline."""
-        data = finite(self.model_dump(mode="json"))
-        return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        """The text of the record's file, with its checksum (see `sealed_json`)."""
+        return sealed_json(self.model_dump(mode="json"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The record of a file's text; a pydantic `ValidationError` (a ValueError) names each bad key."""
+        """The record of a file's text.
+
+        Raises:
+            DamagedError: not what `to_json` wrote.
+            pydantic.ValidationError: a ValueError that names each bad key.
+        """
+        unsealed_json(text)
         return cls.model_validate_json(text)
 
     def content_hash(self) -> str:

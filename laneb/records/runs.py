@@ -73,10 +73,12 @@ class RunResult(Record):
     device: str
     git_commit: str = ""
     log_path: str = ""
+    log_checksum: str = ""
+    """XXH3 (128 bits, hex) of the log at `log_path`; empty for results from before checksums, and imported ones."""
 
     volatile = frozenset(
         {"timestamp_utc", "tok_per_sec_median", "dt_median_ms", "total_training_time_sec", "wall_time_sec",
-         "peak_mem_mib", "device", "git_commit", "log_path"}
+         "peak_mem_mib", "device", "git_commit", "log_path", "log_checksum"}
     )  # fmt: skip
 
     @property

@@ -81,6 +81,8 @@ def read_text(path: AnyPath, made_by: str) -> str:
             text: str = file.read()
     except FileNotFoundError:
         raise StorageError(f"{path} is not there yet: materialize {made_by} first (or run: laneb run).") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path} can't be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise StorageError(f"{path} is no text: it was damaged or overwritten. `laneb run` makes it again.") from error
+    except OSError as error:
+        raise StorageError(f"{path} can't be read: {error.strerror or error}.") from error
     return text

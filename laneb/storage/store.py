@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from laneb.places import AnyPath, Locations
-from laneb.records.base import Record
+from laneb.records.base import DamagedError, Record
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.candidates import CandidateRow
@@ -27,6 +27,7 @@ from laneb.records.statistics import ContextLossDecay, DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.storage.atomic import StorageError, read_text, write_bytes, write_text
 from laneb.storage.formats import calibration_env, manifest_csv, parse_manifest, threshold_env
+from laneb.storage.portable import here, portable, resolved, resolved_run
 from laneb.storage.schema_table import render_schema_csv
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -97,13 +98,13 @@ class Store:
             StorageError: not made yet, or the file does not hold such a record.
         """
         path = self.path(record_type)
-        return _parse(record_type, read_text(path, _FILES[record_type].made_by), path)
+        return resolved(_parse(record_type, read_text(path, _FILES[record_type].made_by), path), self.locations)
 
     def write(self, record: Record) -> AnyPath:
         """Write a record's JSON, and the .env or .txt that stands beside it; returns the JSON's path."""
         path = self.path(type(record))
-        write_text(path, record.to_json())
         at = self.locations
+        write_text(path, portable(record, at).to_json())
         if isinstance(record, BaselineThreshold):
             write_text(at.baseline_threshold_env, threshold_env(record))
         elif isinstance(record, ScalingParams):
@@ -119,13 +120,13 @@ class Store:
     def write_run(self, name: str, result: RunResult) -> AnyPath:
         """Keep a run's result under its role."""
         path = self.run_path(name)
-        write_text(path, result.to_json())
+        write_text(path, portable(result, self.locations).to_json())
         return path
 
     def read_run(self, name: str, made_by: str) -> RunResult:
         """The result of the run in the role `name`; a StorageError names the asset partition that makes it."""
         path = self.run_path(name)
-        return _parse(RunResult, read_text(path, made_by), path)
+        return resolved_run(name, _parse(RunResult, read_text(path, made_by), path), self.locations)
 
     def forget_run(self, name: str) -> None:
         """Keep no result in the role `name`; its run directory stays."""
@@ -143,7 +144,26 @@ class Store:
     def read_manifest(self) -> list[CandidateRow]:
         """The rows of candidate_runs.csv."""
         path = self.locations.manifest_csv
-        return parse_manifest(read_text(path, "inference_schema"), str(path))
+        rows = parse_manifest(read_text(path, "inference_schema"), str(path))
+        return [here(row, self.locations) for row in rows]
+
+    def name_this_place(self) -> list[AnyPath]:
+        """Write again what names the places of the directory that this one was copied from; the files written.
+
+        `candidate_runs.csv` and `baseline_threshold.json` hold whole paths, since people's scripts open them.
+        """
+        at, written = self.locations, []
+        if at.manifest_csv.exists():
+            text = read_text(at.manifest_csv, "inference_schema")
+            rows = parse_manifest(text, str(at.manifest_csv))
+            if any(row != here(row, at) for row in rows):
+                written.append(self.write_manifest(here(row, at) for row in rows))
+        if self.has(BaselineThreshold):
+            path = self.path(BaselineThreshold)
+            threshold = _parse(BaselineThreshold, read_text(path, "baseline_threshold"), path)
+            if threshold != resolved(threshold, at):
+                written.append(self.write(resolved(threshold, at)))
+        return written
 
     def write_plot(self, name: str, data: bytes) -> AnyPath:
         """Write a plot at full size."""
@@ -163,7 +183,7 @@ def _parse(record_type: type[RecordT], text: str, path: AnyPath) -> RecordT:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise StorageError(
-            f"{path}: {where}: {first['msg']} ({error.error_count()} problem(s)). Materialize the asset that makes it "
-            "again."
-        ) from None
+        said = f"{where}: {first['msg']} ({error.error_count()} problem(s))"
+    except DamagedError as error:
+        said = str(error)
+    raise StorageError(f"{path}: {said}. `laneb run` makes it again.")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,16 @@ def found(directory: Path) -> list[tuple[int, Path]]:
 def load(path: Path, device: torch.device) -> dict[str, Any]:
     """A checkpoint's state, tensors only: nothing in the file is executed.
 
+    Every part of the file is held against the CRC that torch wrote with it, which torch itself doesn't look at.
+
     Raises:
-        CheckpointError: the file is broken, or holds something else.
+        CheckpointError: the file is broken or damaged, or holds something else.
     """
     try:
+        with zipfile.ZipFile(path) as parts:
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"checkpoint {path} is damaged: its content does not match its checksum")
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         if not isinstance(state, dict) or "model" not in state:
             raise CheckpointError(f"checkpoint {path} holds no model")

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from laneb.records.base import DamagedError, sealed_json, unsealed_json
 from laneb.records.runs import RunResult
 from laneb.storage.atomic import remedy, write_text
+from laneb.storage.checksums import file_checksum
 from laneb.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -57,37 +59,74 @@ def prepare_held(run_dir: Path, spec: RunSpec) -> State:
     kept = run_dir.with_name(f"{run_dir.name}.{spec.fingerprint}")
     if present is None and _fingerprint(kept) == spec.fingerprint and not run_dir.exists():
         kept.rename(run_dir)
-    if read_result(run_dir, spec) is not None:
+    done = read_result(run_dir, spec) is not None
+    if not _holds(run_dir / SPEC, spec):
+        write_text(run_dir / SPEC, _spec_text(run_dir, spec))
+    if done:
         return "done"
-    if not _holds(run_dir / SPEC, spec.to_json()):
-        write_text(run_dir / SPEC, spec.to_json())
     checkpoints = run_dir / CHECKPOINTS
     return "resume" if checkpoints.is_dir() and any(checkpoints.glob("step_*.pt")) else "fresh"
 
 
 def read_spec(path: Path) -> RunSpec:
-    """The spec in a file.
+    """The spec in a file, whose shards are found from the file's folder.
 
     Raises:
         ValueError: not there, or not a run's spec.
     """
     try:
-        return RunSpec.model_validate_json(path.read_text(encoding="utf-8"))
+        data = unsealed_json(path.read_text(encoding="utf-8"))
+        spec = RunSpec.model_validate_json(json.dumps(data))
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
         raise ValueError(f"{path} is not a run's spec: {field}: {first['msg']}") from error
+    except (DamagedError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a run's spec: {error}. `laneb run` writes it again") from error
+    # The base directory may have been copied or moved since.
+    shards = os.path.normpath(path.parent.absolute() / spec.shards_path)
+    return spec.model_copy(update={"shards_path": shards})
+
+
+def _spec_text(run_dir: Path, spec: RunSpec) -> str:
+    """The text of a run's spec.json: with its checksum, and the shards as they lie from its folder."""
+    data = spec.model_dump(mode="json")
+    with contextlib.suppress(ValueError):  # another drive
+        data["shards_path"] = os.path.relpath(spec.shards_path, run_dir.absolute())
+    return sealed_json(data)
 
 
 def read_result(run_dir: Path, spec: RunSpec) -> RunResult | None:
-    """The result of a spec's run, or None while there is none that can be read."""
+    """The result of a spec's run, or None while there is none that is whole."""
+    result = _stored_result(run_dir)
+    return result if result is not None and result.fingerprint == spec.fingerprint else None
+
+
+def _stored_result(run_dir: Path) -> RunResult | None:
     try:
-        result = RunResult.from_json((run_dir / RESULT).read_text(encoding="utf-8"))
+        return RunResult.from_json((run_dir / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return result if result.fingerprint == spec.fingerprint else None
+
+
+def write_result(run_dir: Path, result: RunResult) -> RunResult:
+    """Say that a run is done: its log is forced to the disk first, and the result carries the log's checksum.
+
+    Raises:
+        StorageError: the disk is full or the directory is not writable.
+    """
+    log = run_dir / LOG
+    try:
+        with log.open("rb+") as file:
+            os.fsync(file.fileno())
+        checksum = file_checksum(log)
+    except OSError as error:
+        raise unwritable(log, error) from error
+    whole = result.model_copy(update={"log_path": LOG, "log_checksum": checksum})
+    write_text(run_dir / RESULT, whole.to_json())
+    return whole
 
 
 def unwritable(path: Path, error: OSError) -> ValueError:
@@ -153,10 +192,10 @@ def held(run_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def _holds(path: Path, text: str) -> bool:
+def _holds(path: Path, spec: RunSpec) -> bool:
     try:
-        return path.read_text(encoding="utf-8") == text
-    except (OSError, ValueError):
+        return read_spec(path).to_json() == spec.to_json()
+    except ValueError:
         return False
 
 
@@ -175,7 +214,8 @@ def _fingerprint(run_dir: Path) -> str | None:
     try:
         return read_spec(run_dir / SPEC).fingerprint
     except ValueError:
-        return "unknown"
+        result = _stored_result(run_dir)
+        return "unknown" if result is None else result.fingerprint
 
 
 def _free_name(path: Path) -> Path:

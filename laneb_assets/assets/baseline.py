@@ -29,7 +29,7 @@ def baseline_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tra
     spec = run_spec(store, seed=int(context.partition_key), steps=baseline.num_iterations, ratio=baseline.default_ratio)
     result = trainer.train(context, spec)
     log = store.locations.baseline_results_dir / f"baseline_d{spec.depth}_s{spec.seed}_train.log"
-    result = keep(store, result, role=baseline_role(spec.seed), log=log, made_by="baseline_runs")
+    result = keep(store, result, role=baseline_role(spec.seed), log=log)
     return materialized(result, log, **run_metadata(result))
 
 

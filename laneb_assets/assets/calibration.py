@@ -30,7 +30,7 @@ def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: 
     suffix = f"_s{seed}" if len(seeds) > 1 else ""
     log = store.locations.log_dir / f"laneb_calib_{steps}{suffix}.log"
     role = roles.calibration_role(steps, seed)
-    result = keep(store, result, role=role, log=log, made_by="calibration_runs")
+    result = keep(store, result, role=role, log=log)
     return materialized(result, log, **run_metadata(result))
 
 

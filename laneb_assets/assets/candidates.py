@@ -39,7 +39,6 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
             result,
             role=candidate_role(candidate.mode, seed),
             log=store.locations.log_dir / f"{candidate.run_id}.log",
-            made_by="candidate_runs",
             before=tracking(inference.target_metric_threshold) + "\n",
             after="\n".join([*times_to_target(time), ""]),
         )

@@ -130,6 +130,17 @@ def test_a_missing_or_broken_tokenizer_is_named(tmp_path):
         load_tokenizer(tmp_path)
 
 
+def test_a_tokenizer_with_two_ids_swapped_is_refused(tmp_path):
+    train(tmp_path, ["banana bandana "] * 8, vocab_size=260)
+    file = tmp_path / "tokenizer.json"
+    whole = file.read_text()
+    file.write_text(whole.replace('"a":', '"?":').replace('"b":', '"a":').replace('"?":', '"b":'))
+    assert file.stat().st_size == len(whole.encode())
+    assert stored_tokenizer(tmp_path) is None
+    with pytest.raises(CorpusError, match=r"tokenizer\.json is damaged.*`laneb run` makes it again"):
+        load_tokenizer(tmp_path)
+
+
 def test_the_fingerprint_follows_the_text_and_the_settings(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     corpus = open_corpus(str(tmp_path))

@@ -42,7 +42,7 @@ def test_a_run_of_a_checkout_gives_the_result_that_one_of_ours_gives(tmp_path: P
     assert (result.dt_median_ms, result.tok_per_sec_median, result.peak_mem_mib) == (600.0, 3413.0, 812.4)
     assert RunResult.from_json((run_dir / "result.json").read_text()) == result
     log = (run_dir / "train.log").read_bytes()
-    assert log in capfdbinary.readouterr().out and result.log_path == str(run_dir / "train.log")
+    assert log in capfdbinary.readouterr().out and result.log_path == "train.log"
     events = [json.loads(line) for line in (run_dir / "events.jsonl").read_text().splitlines()]
     assert [event["step"] for event in events if event["event"] == "evaluation"] == [0, 5, 10, 15, 20]
     assert any("step 20 of 20, validation bpb 1.0410" in sentence for sentence in said)

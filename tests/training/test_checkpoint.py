@@ -1,3 +1,5 @@
+import random
+
 import pytest
 import torch
 
@@ -30,6 +32,21 @@ def test_a_broken_file_says_which(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(checkpoint.CheckpointError, match=r"step_00000003\.pt can't be read"):
         checkpoint.load(path, CPU)
+
+
+def test_no_flipped_bit_of_a_checkpoint_passes_for_another_state(tmp_path):
+    path = checkpoint.save(tmp_path, 3, {"model": {"weight": torch.arange(40.0)}, "step": 3})
+    whole, draw, noticed = path.read_bytes(), random.Random(5), 0
+    for place in range(0, len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            state = checkpoint.load(path, CPU)
+            assert torch.equal(state["model"]["weight"], torch.arange(40.0)) and state["step"] == 3
+        except checkpoint.CheckpointError:
+            noticed += 1
+    assert noticed > 100
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path):

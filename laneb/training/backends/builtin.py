@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laneb.corpus.shards import Shards, open_shards
-from laneb.storage.atomic import write_text
 from laneb.training.interruption import StopRequest
 from laneb.training.pipes import said_to_dagster, say_nothing
-from laneb.training.run_directory import LOG, RESULT, held, prepare_held, read_result
+from laneb.training.run_directory import held, prepare_held, read_result
+from laneb.training.run_log import publish
 from laneb.training.tracking import check_tracking, tracker_for
 
 if TYPE_CHECKING:
@@ -64,4 +64,4 @@ def _train_prepared(
     finally:
         reporter.close()
     if device.leads:
-        write_text(run_dir / RESULT, result.model_copy(update={"log_path": str(run_dir / LOG)}).to_json())
+        publish(run_dir, spec, result)

@@ -19,14 +19,13 @@ from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
 from laneb.records.base import utc_now
 from laneb.records.runs import RunResult
-from laneb.storage.atomic import write_text
 from laneb.training.interruption import StopRequest
 from laneb.training.log import parse_log, run_result_from_log, scaling_params
 from laneb.training.logs.grammar import LogLine, TrainLine, ValidationLine
 from laneb.training.logs.reader import LogReader
 from laneb.training.nanochat import NanochatCommand, checkout_help, flags_of, nanochat_command
 from laneb.training.pipes import said_to_dagster
-from laneb.training.run_directory import EVENTS, LOG, RESULT, held, prepare_held, unwritable
+from laneb.training.run_directory import EVENTS, LOG, held, prepare_held, unwritable, write_result
 
 if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
@@ -94,7 +93,7 @@ def train_in_checkout(
         say(f"{spec.run_id}: the checkpoint of step {step} can't be read; going back to the one before")
         _set_aside(own or shared, pattern, step)
     result = _result(spec, run_dir, command, time.monotonic() - started)
-    write_text(run_dir / RESULT, result.to_json())
+    result = write_result(run_dir, result)
     say(f"{spec.run_id}: {result.status} at step {result.steps}")
     return result
 
@@ -292,5 +291,5 @@ def _result(spec: RunSpec, run_dir: Path, command: NanochatCommand, wall_seconds
         wall_time_sec=wall_seconds,
         git_commit=command.checkout.commit,
         timestamp_utc=utc_now(),
-        log_path=str(run_dir / LOG),
+        log_path=LOG,
     )
