@@ -119,6 +119,8 @@ def _of_backend(settings: Settings) -> list[str]:
             f"{_say(settings, 'training.backend')}: needs the checkout's path; set training.nanochat_dir "
             "(LANE_B_NANOCHAT_DIR)."
         ]
+    if settings.training.backend != "nanochat" and settings.training.checkout_flags:
+        return [f"{_say(settings, 'training.checkout_flags', 'training.backend')}: only a checkout takes flags."]
     return []
 
 

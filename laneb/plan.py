@@ -36,7 +36,9 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
     known: set[str] = set()
 
     def add(role: str, seeds: tuple[int, ...], *, steps: int = -1, ratio: float | None = None) -> None:
-        first = lane_spec(shards, settings.model, settings.training, seed=seeds[0], steps=steps, ratio=ratio)
+        first = lane_spec(
+            shards, settings.model, settings.training, seed=seeds[0], steps=steps, ratio=ratio, origins=settings.origins
+        )
         specs = [first.model_copy(update={"seed": seed}) for seed in seeds]
         shared = sum(spec.fingerprint in known for spec in specs)
         known.update(spec.fingerprint for spec in specs)

@@ -39,7 +39,9 @@ def definitions_of(settings: Settings) -> dg.Definitions:
     refuse_foreign_work_dir(settings.experiment, settings.locations)
     experiment = settings.experiment
     skip = skipped(settings)
-    also = {"tokenizer": ["training"]} if settings.training.backend == "nanochat" else {}
+    also = (
+        {"tokenizer": ["training"], "scaling_params": ["training"]} if settings.training.backend == "nanochat" else {}
+    )
     jobs = jobs_of(experiment, skip)
     return dg.Definitions(
         assets=[

@@ -15,7 +15,9 @@ def run_spec(store: Store, *, seed: int, steps: int = -1, ratio: float | None = 
     """The spec of a run of the experiment's model on its shards; with steps -1, for the horizon of a ratio."""
     experiment = store.read(Experiment)
     shards = store.read(TokenShards)
-    return lane_spec(shards, experiment.model, experiment.training, seed=seed, steps=steps, ratio=ratio)
+    return lane_spec(
+        shards, experiment.model, experiment.training, seed=seed, steps=steps, ratio=ratio, origins=experiment.origins
+    )
 
 
 def keep(store: Store, result: RunResult, *, role: str, log: AnyPath, before: str = "", after: str = "") -> RunResult:

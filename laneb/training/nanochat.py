@@ -1,63 +1,27 @@
-"""What nanochat's own training script can be told, and the command that trains a run with it.
-
-The script's flags change between versions: they are found from its `--help`. What a version can't be told is refused by
-name, unless the version is known to do exactly that anyway.
+"""The command that trains a run with a nanochat checkout's own script: its flags in the version's own spelling, its
+seed, its base directory, alone or under torchrun.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laneb.corpus.checkout import Checkout, CheckoutError, find_checkout
-from laneb.knobs import ModelKnobs, TrainingKnobs
+from laneb.training.checkout_flags import SCRIPT, Flag, FlagList, read_flags
+from laneb.training.checkout_knobs import TOLD, WARMUP, flag_of, is_so_anyway, lacking
+from laneb.training.run_checkout import THEN
 
 if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
 
-SCRIPT = Path(__file__).with_name("run_checkout.py")
-MODULE = "scripts.base_train"
 NEVER = 10**9
-"""As "every so many steps" to a version that doesn't know -1 as never."""
+"""As "every so many steps" to a version that doesn't know -1 as never: it would take it as every step."""
 
-_OPTION = re.compile(r"^ {1,8}(?:-\w(?: \w+)?, )?--([A-Za-z][\w-]*)")
-_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-_ASSIGNMENT = re.compile(r"^([a-z]\w*) *= *[^=#\n]+(#.*)?$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class _Told:
-    """A field of the spec, the flags that versions have for it, and what a version without one is known to do."""
-
-    field: str
-    flags: tuple[str, ...]
-    fixed: Any = None
-
-
-_TOLD = (
-    _Told("depth", ("depth",)),
-    _Told("aspect_ratio", ("aspect_ratio",), fixed=64),
-    _Told("head_dim", ("head_dim",), fixed=128),
-    _Told("max_seq_len", ("max_seq_len",)),
-    _Told("window_pattern", ("window_pattern",), fixed="L"),
-    _Told("steps", ("num_iterations",)),
-    _Told("device_batch_size", ("device_batch_size",)),
-    _Told("total_batch_size", ("total_batch_size",)),
-    _Told("eval_every", ("eval_every",)),
-    _Told("eval_tokens", ("eval_tokens",)),
-    _Told("embedding_lr", ("embedding_lr",)),
-    _Told("unembedding_lr", ("unembedding_lr",)),
-    _Told("matrix_lr", ("matrix_lr",)),
-    _Told("scalar_lr", ("scalar_lr",), fixed=0.5),
-    _Told("weight_decay", ("weight_decay",)),
-    _Told("warmup_ratio", ("warmup_ratio",), fixed=0.0),
-    _Told("warmdown_ratio", ("warmdown_ratio",)),
-    _Told("final_lr_share", ("final_lr_frac",), fixed=0.0),
-    _Told("device", ("device_type",)),
-)
+ONE_INTERVAL = "eval_every_late"
+"""A knob that no version has: nanochat evaluates at one interval to the end."""
 
 
 @dataclass(frozen=True)
@@ -75,50 +39,14 @@ class NanochatCommand:
     notes: tuple[str, ...]
 
 
-def checkout_help(checkout: Checkout) -> str:
-    """What the training script says about its flags; of a version that can't say, its settings as if it had.
-
-    Raises:
-        CheckoutError: the script can't be started.
-    """
-    source = (checkout.directory / "scripts" / "base_train.py").read_text(encoding="utf-8", errors="replace")
-    # Early versions read `--name=value` into the globals above this line, and know no --help.
-    settings, configurator, _ = source.partition("configurator.py")
-    if configurator and "argparse" not in source:
-        return "".join(f"  --{name} {comment or ''}\n" for name, comment in _ASSIGNMENT.findall(settings))
-    return checkout.run("-m", MODULE, "--help")
-
-
-def flags_of(text: str) -> dict[str, tuple[str, str]]:
-    """The flags of a help text: by name (with underscores), how each is spelled and what is said about it."""
-    flags: dict[str, tuple[str, str]] = {}
-    current = ""
-    for line in _ESCAPE.sub("", text).splitlines():
-        if match := _OPTION.match(line):
-            spelled = match[1]
-            current = spelled.replace("-", "_")
-            flags[current] = (spelled, line[match.end() :].strip())
-        elif current and line.startswith(" " * 9):
-            spelled, said = flags[current]
-            flags[current] = (spelled, f"{said} {line.strip()}")
-        else:
-            current = ""
-    return flags
-
-
 def nanochat_command(
-    spec: RunSpec,
-    help_text: str,
-    *,
-    model_tag: str,
-    base_dir: Path | None = None,
-    resume_from: int = 0,
+    spec: RunSpec, *, model_tag: str, base_dir: Path | None = None, resume_from: int = 0
 ) -> NanochatCommand:
     """The command that trains a spec with its checkout.
 
     Args:
-        spec: the run; `nanochat_dir` and `nanochat_python` say which checkout.
-        help_text: of the checkout's training script.
+        spec: the run; `nanochat_dir` and `nanochat_python` say which checkout, `nanochat_told` which of its fields the
+            script is told.
         model_tag: name of the run's checkpoints.
         base_dir: where the checkout is to keep its data for this run; None for its own place.
         resume_from: step of the checkpoint to go on from; 0 to begin.
@@ -127,8 +55,9 @@ def nanochat_command(
         CheckoutError: no checkout there, or it can't be given something of the spec; all such things are named.
     """
     checkout = find_checkout(spec.nanochat_dir, spec.nanochat_python)
-    flags = flags_of(help_text)
-    given, refused, notes = _told(spec, flags)
+    listed = read_flags(checkout)
+    flags = listed.flags
+    given, refused = _told(spec, listed)
     if resume_from and "resume_from_step" not in flags:
         refused.append("resuming from a checkpoint (it has no --resume-from-step)")
     if refused:
@@ -136,60 +65,88 @@ def nanochat_command(
             f"the nanochat checkout at {checkout.directory} can't be given {'; '.join(refused)}. Set these to what it "
             "does, take another version of it, or train with LANE_B_BACKEND=builtin"
         )
-    given |= _switches(spec, flags, model_tag)
+    given |= dict(_switches(spec, listed, model_tag))
     if resume_from:
         given["resume_from_step"] = resume_from
-    own = ["--checkout", str(checkout.directory)]
+    seed = [] if "seed" in flags else ["--seed", str(spec.seed)]
     if "seed" in flags:
         given["seed"] = spec.seed
-    else:
-        own += ["--seed", str(spec.seed)]
-    if base_dir is not None:
-        own += ["--set", f"NANOCHAT_BASE_DIR={base_dir}"]
-    if spec.device == "cpu":
-        own += ["--set", f"OMP_NUM_THREADS={spec.threads}"]
-    told = [f"--{flags[name][0]}={value}" for name, value in given.items()]
-    return NanochatCommand((str(checkout.python), "-u", str(SCRIPT), *own, "--", *told), checkout, tuple(notes))
+    script = [str(SCRIPT), "--checkout", str(checkout.directory)]
+    told = [flags[name].argument(value) for name, value in given.items()]
+    train = [*seed, THEN, *told, *spec.nanochat_arguments]
+    if spec.nanochat_launcher:
+        # torchrun's own process is watched over in the same way, and hands the environment on to those it starts.
+        train = ["--module", "torch.distributed.run", THEN, *spec.nanochat_launcher, *script, *train]
+    return NanochatCommand(
+        (str(checkout.python), "-u", *script, *_environment(spec, base_dir), *train),
+        checkout,
+        tuple(_notes(spec, listed)),
+    )
 
 
-def _told(spec: RunSpec, flags: Mapping[str, tuple[str, str]]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Flags with their values, what can't be given, and what to know."""
+def _told(spec: RunSpec, listed: FlagList) -> tuple[dict[str, Any], list[str]]:
+    """Flags with their values, and what can't be given."""
     given: dict[str, Any] = {}
     refused: list[str] = []
-    for told in _TOLD:
-        value = getattr(spec, told.field)
-        name = next((flag for flag in told.flags if flag in flags), None)
-        if name is not None:
-            given[name] = value
-        elif told.fixed is None or value != told.fixed:
-            refused.append(f"{_knob(told.field)}={value} (it has no --{told.flags[0].replace('_', '-')})")
-    heads = spec.shape.n_head
-    if spec.shape.kv_heads != heads:
-        name = next((flag for flag in ("n_kv_head", "num_kv_heads") if flag in flags), None)
-        if name is None:
-            refused.append(f"LANE_B_N_KV_HEAD={spec.shape.kv_heads} (it has as many as heads, {heads})")
-        else:
-            given[name] = spec.shape.kv_heads
-    notes = []
-    if spec.eval_every_late != spec.eval_every:
-        notes.append(f"nanochat evaluates every {spec.eval_every} steps to the end: LANE_B_EVAL_EVERY_LATE has no flag")
-    return given, refused, notes
+    fields = spec.model_dump()
+    for name in _fields_told(spec):
+        told = _warmup(spec, listed) if name in WARMUP else _one(spec, name, flag_of(name, listed.flags))
+        given |= told
+        if not told and not is_so_anyway(name, fields):
+            refused.append(lacking(name, fields[name]))
+    if "num_iterations" in listed.flags:
+        given["num_iterations"] = spec.steps
+    else:
+        refused.append(f"a horizon in steps={spec.steps} (it has no --num-iterations)")
+    if "device_type" in listed.flags:
+        given["device_type"] = spec.device
+    elif spec.device != "cuda":
+        refused.append(f"LANE_B_DEVICE={spec.device} (it has no --device-type)")
+    return given, refused
 
 
-def _switches(spec: RunSpec, flags: Mapping[str, tuple[str, str]], model_tag: str) -> dict[str, Any]:
+def _fields_told(spec: RunSpec) -> tuple[str, ...]:
+    """What the script is told; specs that don't say were told all."""
+    if spec.nanochat_told is None:
+        return (*TOLD, "warmup_ratio" if spec.warmup_steps == -1 else "warmup_steps")
+    return tuple(name for name in spec.nanochat_told if name != ONE_INTERVAL)
+
+
+def _one(spec: RunSpec, name: str, flag: Flag | None) -> dict[str, Any]:
+    value = spec.shape.kv_heads if name == "n_kv_head" else getattr(spec, name)
+    return {} if flag is None else {flag.name: value}
+
+
+def _warmup(spec: RunSpec, listed: FlagList) -> dict[str, Any]:
+    """The warmup in the unit that the version knows, by the horizon."""
+    if "warmup_steps" in listed.flags:
+        return {"warmup_steps": round(spec.warmup_ratio * spec.steps) if spec.warmup_steps == -1 else spec.warmup_steps}
+    if "warmup_ratio" in listed.flags:
+        return {"warmup_ratio": spec.warmup_ratio if spec.warmup_steps == -1 else spec.warmup_steps / spec.steps}
+    return {}
+
+
+def _environment(spec: RunSpec, base_dir: Path | None) -> Iterator[str]:
+    if base_dir is not None:
+        yield from ("--set", f"NANOCHAT_BASE_DIR={base_dir}")
+    if spec.device == "cpu":
+        yield from ("--set", f"OMP_NUM_THREADS={spec.threads}")
+
+
+def _switches(spec: RunSpec, listed: FlagList, model_tag: str) -> Iterator[tuple[str, Any]]:
     """What decides nothing about the outcome: names, checkpoints, and side work that is turned off."""
     tracked = "dummy" if spec.wandb_run_base == "dummy" else f"{spec.wandb_run_base}_{spec.run_id}"
-    wanted: dict[str, Any] = {"run": tracked, "model_tag": model_tag, "save_every": spec.checkpoint_every}
+    wanted = {"run": tracked, "model_tag": model_tag, "save_every": spec.checkpoint_every}
+    yield from ((name, value) for name, value in wanted.items() if name in listed.flags)
     for name in ("core_metric_every", "sample_every"):
-        if name in flags:
-            wanted[name] = -1 if "-1" in flags[name][1] else NEVER
-    return {name: value for name, value in wanted.items() if name in flags}
+        if name in listed.flags:
+            yield name, -1 if "-1" in listed.flags[name].meaning else NEVER
 
 
-def _knob(field: str) -> str:
-    """The name that people set a field of the spec by."""
-    for section in (ModelKnobs, TrainingKnobs):
-        if field in section.model_fields:
-            extra = section.model_fields[field].json_schema_extra
-            return str(extra["env"]) if isinstance(extra, dict) else field
-    return {"steps": "a horizon in steps"}.get(field, field)
+def _notes(spec: RunSpec, listed: FlagList) -> Iterator[str]:
+    told = spec.nanochat_told
+    if spec.eval_every_late != spec.eval_every if told is None else ONE_INTERVAL in told:
+        yield f"nanochat evaluates every {spec.eval_every} steps to the end: LANE_B_EVAL_EVERY_LATE has no flag"
+    core = listed.flags.get("core_metric_every")
+    if core is not None and "-1" not in core.meaning:
+        yield "this version of nanochat can't be kept from evaluating CORE once, at the end"

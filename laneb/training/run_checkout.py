@@ -1,11 +1,13 @@
 """Run a nanochat checkout's training script with a seed of our choice. Run by the checkout's interpreter; needs nothing
 of this package.
 
-`run_checkout.py --checkout DIR [--seed N] [--set NAME=VALUE ...] -- ARGUMENTS OF THE SCRIPT`
+`run_checkout.py --checkout DIR [--module NAME] [--seed N] [--set NAME=VALUE ...] --then ARGUMENTS OF THE SCRIPT`
+`run_checkout.py --checkout DIR --describe`: say what flags the script takes, and train nothing.
 """
 
 import argparse
 import importlib
+import json
 import os
 import random
 import runpy
@@ -17,16 +19,22 @@ from collections.abc import Callable
 from typing import Any
 
 WATCH_SECONDS = 1.0
+THEN = "--then"
+"""Ends our own arguments. Not "--", which torchrun takes for itself in some places, and in others hands on."""
+
+DESCRIBED = "flags of the script: "
+"""How the line begins that says them."""
 
 
 def main(arguments: list[str]) -> None:
     """Become the script."""
-    cut = arguments.index("--")
+    cut = arguments.index(THEN) if THEN in arguments else len(arguments)
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkout", required=True)
     parser.add_argument("--module", default="scripts.base_train")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--set", action="append", default=[], dest="variables")
+    parser.add_argument("--describe", action="store_true")
     own = parser.parse_args(arguments[:cut])
     for variable in own.variables:
         name, _, value = variable.partition("=")
@@ -37,8 +45,25 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
     if own.seed is not None:
         always_seed(own.seed)
+    if own.describe:
+        for name in ("parse_args", "parse_known_args"):
+            setattr(argparse.ArgumentParser, name, _describe)
     sys.argv = [own.module, *arguments[cut + 1 :]]
     runpy.run_module(own.module, run_name="__main__", alter_sys=True)
+
+
+def _describe(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> Any:
+    """Print what a parser takes, where it would have parsed, and end."""
+    flags = []
+    for action in parser._actions:
+        spelled = next((option[2:] for option in action.option_strings if option.startswith("--")), "")
+        if spelled and spelled != "help":
+            kind = "int" if action.type is int else "float" if action.type is float else "str"
+            kind = "switch" if action.nargs == 0 else kind
+            default = action.default if isinstance(action.default, (bool, int, float, str)) else None
+            flags.append({"spelled": spelled, "kind": kind, "default": default, "meaning": action.help or ""})
+    print("\n" + DESCRIBED + json.dumps(flags), flush=True)
+    raise SystemExit(0)
 
 
 def always_seed(seed: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from laneb.corpus.checkout import find_checkout
+from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.knobs import ModelKnobs, TrainingKnobs
 from laneb.model.scaling import (
     ModelShape,
@@ -19,6 +20,8 @@ from laneb.records.base import canonical_hash
 from laneb.records.corpus import TokenShards
 from laneb.records.scaling import ScalingParams
 from laneb.training import hardware
+from laneb.training.checkout_knobs import CheckoutKnobs, checkout_knobs
+from laneb.training.launch import processes_of, torchrun_arguments
 from laneb.training.schedule import Schedule, evaluation_steps
 from laneb.training.surface import Surface, read_surface
 
@@ -36,16 +39,26 @@ class RunSpec(BaseModel):
     """One training run. Equal fingerprints train once and share one directory.
 
     The threshold and the requested ratio are not in it: the time to a target is read from the stored curve, so that a
-    moved threshold retrains nothing. Nor is the number of processes: they share the same global batches in the same
-    order, and change only the rounding of the sums.
+    moved threshold retrains nothing. Nor is the number of our own processes: they share the same global batches in the
+    same order, and change only the rounding of the sums.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     places: ClassVar[frozenset[str]] = frozenset(
-        {"shards_path", "nanochat_dir", "nanochat_python", "checkpoint_every", "wandb_run_base", "keep_model"}
+        {
+            "shards_path",
+            "nanochat_dir",
+            "nanochat_python",
+            "nanochat_told",
+            "nanochat_arguments",
+            "nanochat_launcher",
+            "checkpoint_every",
+            "wandb_run_base",
+            "keep_model",
+        }
     )
     """Fields that say where or how often, not what: left out of the fingerprint."""
-    newer: ClassVar[frozenset[str]] = frozenset({"surface", "warmup_steps"})
+    newer: ClassVar[frozenset[str]] = frozenset({"surface", "warmup_steps", "nanochat_flags", "nanochat_world_size"})
     """Fields that older specs lack. Their default is what those meant, and is left out of the fingerprint, so that runs
     that were finished then stay recognised."""
 
@@ -89,6 +102,16 @@ class RunSpec(BaseModel):
     nanochat_python: str = ""
     nanochat_code: str = ""
     """Fingerprint of the code of the checkout that trains it: another commit, or a changed file, is another run."""
+    nanochat_flags: dict[str, bool | int | float | str | None] = {}
+    """Its script's flags that decide the outcome and that no other field stands for, as given or by their defaults."""
+    nanochat_told: tuple[str, ...] | None = None
+    """Fields that somebody set, which its script is told; the others are its own defaults. None: it is told all."""
+    nanochat_arguments: tuple[str, ...] = ()
+    """Further words of its command line, as they are."""
+    nanochat_launcher: tuple[str, ...] = ()
+    """Arguments of torchrun, which starts its script; none: one process without torchrun."""
+    nanochat_world_size: int = Field(default=1, ge=1)
+    """Processes that train it: unlike with us, they decide which rows are read and validated on."""
     surface: Surface | None = None
     """The loss surface that a simulated run's curve is drawn from; None for every run that is trained."""
 
@@ -155,13 +178,23 @@ def spec_for(
     *,
     seed: int,
     steps: int,
+    origins: Mapping[str, str] | None = None,
 ) -> RunSpec:
     """The spec of a run of `steps` updates with `seed`, every automatic choice fixed by rule, none by timing.
 
+    Args:
+        origins: where each knob came from, which tells a checkout's trainer those that nobody set: they are the
+            checkout's own. None: what the two sections were made with counts as set.
+
     Raises:
         ValueError: the vocabulary of shards and model differ, the batch is not whole forward passes, the horizon is
-            not positive, or there is no checkout where one is to train.
+            not positive, or there is no checkout where one is to train, or it can't be told the knobs.
     """
+    return _spec(shards, scaling, trained_with(model, training, origins), seed=seed, steps=steps)
+
+
+def _spec(shards: TokenShards, scaling: ScalingParams, knobs: CheckoutKnobs, *, seed: int, steps: int) -> RunSpec:
+    model, training = knobs.model, knobs.training
     if steps < 1:
         raise ValueError(f"horizon of {steps} steps: a run needs at least one step")
     if scaling.vocab_size != shards.vocab_size:
@@ -172,7 +205,7 @@ def spec_for(
     shape = ModelShape(vocab_size=shards.vocab_size, **{name: getattr(model, name) for name in ModelKnobs.model_fields})
     simulated = training.backend == "simulated"
     device = "cpu" if simulated else hardware.resolve_device(training.device)
-    total = resolve_total_batch_size(shape, training.device_batch_size, training.total_batch_size)
+    total = _total_batch_size(shape, training)
     same_name = RunSpec.model_fields.keys() & TrainingKnobs.model_fields.keys()
     values: dict[str, Any] = {name: getattr(training, name) for name in same_name} | {
         **shape.model_dump(),
@@ -187,10 +220,45 @@ def spec_for(
         "compile": not simulated and choose_compile(shape, device, training.device_batch_size),
         "threads": 1 if simulated else training.threads or hardware.usable_cores(),
         "shards_path": shards.path,
-        "nanochat_code": checkout_code(training),
         "surface": surface_of(training),
     }
+    if training.backend == "nanochat":
+        values |= _of_checkout(knobs, device)
     return RunSpec(**values)
+
+
+def _of_checkout(knobs: CheckoutKnobs, device: str) -> dict[str, Any]:
+    """The fields that only a checkout's runs have."""
+    launcher = torchrun_arguments(knobs.training)
+    torchrun = knobs.training.launcher == "torchrun"
+    if torchrun and device == "cpu":
+        raise CheckoutError(
+            "LANE_B_LAUNCHER=torchrun: on a CPU a checkout's processes train apart, each on a share of the batch, and "
+            "one of them passes for the whole. Use LANE_B_LAUNCHER=process, or a GPU"
+        )
+    return {
+        "nanochat_code": checkout_code(knobs.training),
+        "nanochat_flags": dict(knobs.flags),
+        "nanochat_told": knobs.told,
+        "nanochat_arguments": knobs.arguments,
+        "nanochat_launcher": launcher or ("--standalone",) if torchrun else (),
+        "nanochat_world_size": processes_of(launcher) if torchrun else 1,
+    }
+
+
+def _total_batch_size(shape: ModelShape, training: TrainingKnobs) -> int:
+    """Tokens per step: whole forward passes of every process of a checkout, of one of ours."""
+    if training.backend != "nanochat":
+        return resolve_total_batch_size(shape, training.device_batch_size, training.total_batch_size)
+    rows = training.device_batch_size * processes_of(torchrun_arguments(training))
+    total = resolve_total_batch_size(shape, rows, training.total_batch_size)
+    if training.total_batch_size == -1 and total & (total - 1):
+        raise CheckoutError(
+            f"LANE_B_DEVICE_BATCH_SIZE={training.device_batch_size}: nanochat's automatic batch is a power of two, "
+            f"which {rows} rows of {shape.max_seq_len} tokens don't divide. Set it to a power of two, or set "
+            f"LANE_B_TOTAL_BATCH_SIZE={total}"
+        )
+    return total
 
 
 def checkout_code(training: TrainingKnobs) -> str:
@@ -231,18 +299,30 @@ def lane_spec(
     seed: int,
     steps: int = -1,
     ratio: float | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> RunSpec:
     """The spec of a lane's run: of a horizon of `steps`, or with -1 of the one at which a ratio is realised.
 
     Raises:
         ValueError: as `spec_for`; or neither a horizon nor a ratio is given.
     """
-    shape = ModelShape.of(model, shards.vocab_size)
+    knobs = trained_with(model, training, origins)
+    shape = ModelShape.of(knobs.model, shards.vocab_size)
     scaling = count_parameters(shape)
     if steps == -1 and ratio is not None:
-        total = resolve_total_batch_size(shape, training.device_batch_size, training.total_batch_size)
-        steps = steps_for_ratio(ratio, scaling.n_scaling_params, total)
-    return spec_for(shards, scaling, model, training, seed=seed, steps=steps)
+        steps = steps_for_ratio(ratio, scaling.n_scaling_params, _total_batch_size(shape, knobs.training))
+    return _spec(shards, scaling, knobs, seed=seed, steps=steps)
+
+
+def trained_with(model: ModelKnobs, training: TrainingKnobs, origins: Mapping[str, str] | None = None) -> CheckoutKnobs:
+    """The knobs that runs have: as they are, or where a checkout trains, its own defaults for those that nobody set.
+
+    Raises:
+        CheckoutError: there is no checkout, or it can't be told the knobs.
+    """
+    if training.backend == "nanochat":
+        return checkout_knobs(model, training, origins)
+    return CheckoutKnobs(model, training)
 
 
 def choose_dtype(shape: ModelShape, device: str) -> str:

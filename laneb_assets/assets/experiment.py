@@ -1,15 +1,17 @@
 """The experiment's settings: one op whose config overrides single knobs, an asset for each section."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from laneb.knobs import EXPERIMENT_SECTIONS
+from laneb.knobs import EXPERIMENT_SECTIONS, TrainingKnobs
 from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings
 from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
+from laneb.training.checkout_knobs import set_by_someone
 from laneb.training.spec import trainer_fingerprint
 from laneb_assets.lane import EXPERIMENT, key_of, settings_asset
 from laneb_assets.resources import Stored
@@ -90,7 +92,13 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
 def _version(record: Experiment, title: str) -> str:
     """What tells a section from an earlier one: its knobs, and what trains beside them."""
     knobs, code = record.section_hash(title), trainer_fingerprint(record.training) if title == "training" else ""
-    return canonical_hash([knobs, code]) if code else knobs
+    told = _told_to_a_checkout(record.training, record.origins) if title in ("model", "training") else {}
+    return canonical_hash([knobs, code, *told.values()]) if code or told else knobs
+
+
+def _told_to_a_checkout(training: TrainingKnobs, origins: Mapping[str, str]) -> dict[str, list[str]]:
+    """Which knobs somebody set, where that decides what the others are: a checkout's own defaults."""
+    return {"told": sorted(set_by_someone(origins))} if training.backend == "nanochat" else {}
 
 
 def _overrides_table(record: Experiment) -> str:

@@ -4,6 +4,7 @@ import dagster as dg
 
 from laneb.model.scaling import ModelShape, count_parameters
 from laneb.records.experiment import Experiment
+from laneb.training.spec import trained_with
 from laneb_assets.lane import lane_asset
 from laneb_assets.metadata import materialized
 from laneb_assets.resources import Stored
@@ -13,6 +14,7 @@ from laneb_assets.resources import Stored
 def scaling_params(store: Stored) -> dg.MaterializeResult:
     """The parameter counts of the model's shape; the ratio counts transformer matrices and head."""
     experiment = store.read(Experiment)
-    record = count_parameters(ModelShape.of(experiment.model, experiment.data.vocab_size))
+    model = trained_with(experiment.model, experiment.training, experiment.origins).model
+    record = count_parameters(ModelShape.of(model, experiment.data.vocab_size))
     path = store.write(record)
     return materialized(record, path, n_scaling_params=record.n_scaling_params, total_params=record.param_counts.total)

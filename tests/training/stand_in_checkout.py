@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+from checkout_versions import CONFIGURATOR, VERSIONS, declarations
+
 from laneb.training.spec import RunSpec
 
 TORCH = """
@@ -73,13 +75,12 @@ def get_token_bytes(device="cpu"):
     return [1] * 256 + [0] * 44
 """
 TRAIN = """
-import argparse, json, math, os, sys, time
+@IMPORT@, json, math, os, sys, time
 import torch
 from nanochat.common import compute_init, get_base_dir
+from nanochat.dataset import list_parquet_files
 
-parser = argparse.ArgumentParser(description="Pretrain, e.g. --nowhere is not a flag")
-@OPTIONS@
-args = parser.parse_args()
+@FLAGS@
 behaviour = json.load(open(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "behaviour.json")))
 compute_init()
 seed = getattr(args, "seed", None)
@@ -87,6 +88,8 @@ seed = torch.initial_seed() if seed is None else seed
 base = get_base_dir()
 print("\\x1b[1m nanochat \\x1b[0m", flush=True)
 threads = os.environ.get("OMP_NUM_THREADS")
+print(f"flags: {json.dumps(vars(args))}")
+print(f"files: {json.dumps([os.path.basename(file) for file in list_parquet_files()])}")
 print(f"argv: {json.dumps(sys.argv[1:])} base: {base} cuda: {torch.cuda._seed[0]} omp: {threads}")
 tag = getattr(args, "model_tag", None) or f"d{args.depth}"
 folder = os.path.join(base, "base_checkpoints", tag)
@@ -137,37 +140,36 @@ print(f"Total training time: {total / 60:.2f}m")
 if not behaviour.get("silent_end"):
     print(f"Minimum validation bpb: {lowest:.6f}")
 """
-OPTIONS = {
-    "run": 'type=str, default="dummy", help="wandb run name"',
-    "device-type": 'type=str, default="", help="cuda|cpu|mps (empty = autodetect)"',
-    "depth": "type=int, default=20", "aspect-ratio": "type=int, default=64", "head-dim": "type=int, default=128",
-    "max-seq-len": "type=int, default=2048", "window-pattern": 'type=str, default="SSSL"',
-    "num-iterations": "type=int, default=-1", "device-batch-size": "type=int, default=32",
-    "total-batch-size": "type=int, default=-1", "embedding-lr": "type=float, default=0.3",
-    "unembedding-lr": "type=float, default=0.004", "weight-decay": "type=float, default=0.2",
-    "matrix-lr": "type=float, default=0.02", "scalar-lr": "type=float, default=0.5",
-    "warmup-ratio": "type=float, default=0.0", "warmdown-ratio": "type=float, default=0.5",
-    "final-lr-frac": "type=float, default=0.0", "resume-from-step": "type=int, default=-1",
-    "eval-every": "type=int, default=250", "eval-tokens": "type=int, default=1000",
-    "core-metric-every": 'type=int, default=2000, help="evaluate CORE metric every N steps (-1 = disable)"',
-    "sample-every": 'type=int, default=2000, help="sample every N steps"', "save-every": "type=int, default=-1",
-    "model-tag": "type=str, default=None",
-}  # fmt: skip
+DATASET = """
+import os
+from nanochat.common import get_base_dir
+
+DATA_DIR = os.path.join(get_base_dir(), "@DATA@")
+
+def list_parquet_files(data_dir=None):
+    folder = data_dir or DATA_DIR
+    if not os.path.isdir(folder) and os.path.isdir(os.path.join(get_base_dir(), "base_data")):
+        folder = os.path.join(get_base_dir(), "base_data")
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".parquet")]
+"""
 
 
-def write_checkout(root: Path, *, without: tuple[str, ...] = (), more: tuple[str, ...] = (), stub_torch: bool = True,
-                   **behaviour: object) -> Path:  # fmt: skip
-    """Write a checkout whose training script lacks some flags, has some more, and behaves as told."""
-    options = {name: text for name, text in OPTIONS.items() if name not in without}
-    options |= dict.fromkeys(more, "type=int, default=None")
-    lines = "\n".join(f'parser.add_argument("--{name}", {text})' for name, text in options.items())
+def write_checkout(root: Path, *, version: str = "2026-02", without: tuple[str, ...] = (), stub_torch: bool = True,
+                   more: dict[str, str] | None = None, shards: int = 3, **behaviour: object) -> Path:  # fmt: skip
+    """Write a checkout of a date, whose training script lacks some flags, has more of them, and behaves as told."""
+    made = VERSIONS[version]
+    configurator = made.style == "configurator"
+    script = TRAIN.replace("@IMPORT@", "import types" if configurator else "import argparse")
+    script = script.replace("@FLAGS@", declarations(made, without, more)).replace(
+        "argparse_like", "types.SimpleNamespace"
+    )
     files = {
         "scripts/__init__.py": "", "nanochat/__init__.py": "", "nanochat/common.py": COMMON,
-        "nanochat/tokenizer.py": TOKENIZER, "scripts/base_train.py": TRAIN.replace("@OPTIONS@", lines),
-        "behaviour.json": json.dumps(behaviour), "base/tokenizer/tokenizer.pkl": "merges",
-        "base/base_data/shard_0": "x", "base/base_checkpoints/d2/model_000005.pt": "someone else's",
-        "base/laneb/mine": "",
-    }  # fmt: skip
+        "nanochat/tokenizer.py": TOKENIZER, "scripts/base_train.py": script,
+        "nanochat/dataset.py": DATASET.replace("@DATA@", made.data), "scripts/chat_web.py": "import nanochat.engine",
+        "nanochat/engine.py": "", "behaviour.json": json.dumps(behaviour), "base/tokenizer/tokenizer.pkl": "merges",
+        "base/base_checkpoints/d2/model_000005.pt": "someone else's", "base/laneb/mine": "",
+    } | ({"nanochat/configurator.py": CONFIGURATOR} if configurator else {})  # fmt: skip
     if stub_torch:
         random = "from torch import manual_seed\n"
         files |= {"torch/__init__.py": TORCH, "torch/cuda/__init__.py": CUDA, "torch/random.py": random,
@@ -176,7 +178,25 @@ def write_checkout(root: Path, *, without: tuple[str, ...] = (), more: tuple[str
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    for number in range(shards):
+        write_shard(root / "base" / made.data, number)
     return root
+
+
+def write_shard(folder: Path, number: int, documents: int = 40) -> Path:
+    """Write a parquet file of nanochat's shape: a column of texts in groups of rows."""
+    import pyarrow
+    import pyarrow.parquet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ("the loss of a model falls with tokens", "and rises", "slowly", "then it falls again", "once more")
+    texts = [
+        ". ".join(words[(document * (number + 3) + word) % 5] for word in range(30)) for document in range(documents)
+    ]
+    path = folder / f"shard_{number:05d}.parquet"
+    texts = [f"{text} {number} {document}" for document, text in enumerate(texts)]
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path, row_group_size=16, compression="zstd")
+    return path
 
 
 def behave(root: Path, **behaviour: object) -> None:

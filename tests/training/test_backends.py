@@ -70,7 +70,7 @@ def test_the_seed_wins_over_the_scripts_own_constant(tmp_path: Path):
 
 
 def test_a_script_with_a_seed_flag_is_given_it(tmp_path: Path):
-    train(spec_of(write_checkout(tmp_path / "nanochat", more=("seed",))), tmp_path / "run")
+    train(spec_of(write_checkout(tmp_path / "nanochat", more={"seed": "42"})), tmp_path / "run")
     assert "--seed=41" in argv_of(tmp_path / "run")
     assert "cuda: 42" in (tmp_path / "run" / "train.log").read_text()
 
@@ -136,7 +136,7 @@ def test_a_checkpoint_that_lacks_a_file_does_not_count(tmp_path: Path):
 
 
 def test_a_version_that_can_not_resume_begins_again(tmp_path: Path):
-    checkout = write_checkout(tmp_path / "nanochat", without=("resume-from-step",), crash_at=13)
+    checkout = write_checkout(tmp_path / "nanochat", without=("resume_from_step",), crash_at=13)
     with pytest.raises(CheckoutError):
         train(spec_of(checkout), tmp_path / "run")
     behave(checkout)

@@ -5,7 +5,7 @@ import pytest
 
 from laneb.knobs import TrainingKnobs
 from laneb.training.estimate import estimate
-from laneb.training.launch import training_command
+from laneb.training.launch import processes_of, training_command
 
 SPEC = Path("runs/d2_i4_s1/spec.json")
 
@@ -27,12 +27,31 @@ def test_torchrun_gets_its_arguments_as_they_are():
     [
         ({"launcher_args": "--nproc-per-node=2"}, "only torchrun takes arguments"),
         ({"launcher": "torchrun", "launcher_args": "'open"}, "No closing quotation"),
-        ({"launcher": "torchrun", "backend": "nanochat"}, "starts its own script"),
+        ({"launcher": "torchrun", "backend": "simulated"}, "one process without torch"),
     ],
 )
 def test_arguments_that_can_not_hold_are_refused(knobs, message):
     with pytest.raises(ValueError, match=message):
         training_command(SPEC, TrainingKnobs(**knobs))
+
+
+def test_a_checkouts_torchrun_is_started_by_our_one_process():
+    knobs = TrainingKnobs(backend="nanochat", launcher="torchrun", launcher_args="--nproc_per_node=8")
+    assert training_command(SPEC, knobs) == [sys.executable, "-m", "laneb.training", str(SPEC)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "processes"),
+    [("", 1), ("--standalone --nproc_per_node=8", 8), ("--nnodes 1 --nproc-per-node 2", 2), ("--nnodes=1:1", 1)],
+)
+def test_the_world_size_is_what_torchrun_is_told(arguments, processes):
+    assert processes_of(arguments.split()) == processes
+
+
+@pytest.mark.parametrize("arguments", ["--nproc_per_node=gpu", "--nproc-per-node auto", "--nnodes=2", "--nnodes 1:4"])
+def test_a_world_size_that_is_not_said_is_refused(arguments):
+    with pytest.raises(ValueError, match="LANE_B_LAUNCHER_ARGS: --n"):
+        processes_of(arguments.split())
 
 
 def test_longer_and_larger_runs_are_estimated_to_cost_more(runs):

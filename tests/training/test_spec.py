@@ -35,7 +35,8 @@ def test_the_code_of_the_checkout_that_trains_is_part_of_a_run_s_identity(runs, 
     knobs = {"backend": "nanochat", "nanochat_dir": str(checkout)}
     before = runs.spec(**knobs)
     assert runs.spec(**knobs).fingerprint == before.fingerprint
-    (checkout / "scripts" / "base_train.py").write_text("# another commit\n")
+    with (checkout / "scripts" / "base_train.py").open("a") as script:
+        script.write("# another commit\n")
     assert runs.spec(**knobs).fingerprint != before.fingerprint
     assert runs.spec(**knobs).recipe != before.recipe
     moved = checkout.rename(tmp_path / "moved")

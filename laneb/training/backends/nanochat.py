@@ -19,11 +19,12 @@ from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
 from laneb.records.base import utc_now
 from laneb.records.runs import RunResult
+from laneb.training.checkout_flags import read_flags
 from laneb.training.interruption import StopRequest
 from laneb.training.log import parse_log, run_result_from_log, scaling_params
 from laneb.training.logs.grammar import LogLine, TrainLine, ValidationLine
 from laneb.training.logs.reader import LogReader
-from laneb.training.nanochat import NanochatCommand, checkout_help, flags_of, nanochat_command
+from laneb.training.nanochat import NanochatCommand, nanochat_command
 from laneb.training.pipes import said_to_dagster
 from laneb.training.run_directory import EVENTS, LOG, held, prepare_held, unwritable, write_result
 
@@ -79,14 +80,13 @@ def train_in_checkout(
             )
         shared = tokenizer.base_dir
     own = own_base_dir(shared, run_dir / "nanochat")
-    text = checkout_help(checkout)
-    resumes = "resume_from_step" in flags_of(text)
+    resumes = "resume_from_step" in read_flags(checkout).flags
     tag = f"laneb_{spec.fingerprint}"
     # A version without model tags names its checkpoints by depth; in a base directory of its own they are the run's.
     pattern = "*" if own else tag
     while True:
         step = latest_checkpoint(own or shared, pattern) if resumes else 0
-        command = nanochat_command(spec, text, model_tag=tag, base_dir=own, resume_from=step)
+        command = nanochat_command(spec, model_tag=tag, base_dir=own, resume_from=step)
         attempt = _Attempt(spec, run_dir, command, stop, say)
         if attempt.run(step):
             break

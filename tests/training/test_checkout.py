@@ -1,0 +1,72 @@
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stand_in_checkout import write_checkout
+
+from laneb.corpus.checkout import Checkout, CheckoutError, find_checkout
+
+
+def test_an_interpreter_is_the_given_one_else_the_checkouts_else_this_one(tmp_path: Path):
+    root = write_checkout(tmp_path)
+    assert find_checkout(str(root)) == Checkout(root, Path(sys.executable))
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    assert find_checkout(str(root)).python == root / ".venv" / "bin" / "python"
+    assert find_checkout(str(root), sys.executable).python == Path(sys.executable)
+    with pytest.raises(CheckoutError, match="LANE_B_NANOCHAT_PYTHON='/no/python': no such interpreter"):
+        find_checkout(str(root), "/no/python")
+
+
+@pytest.mark.parametrize("directory", ["", "nowhere", "."])
+def test_a_place_without_a_checkout_is_refused(tmp_path: Path, directory, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckoutError, match=r"LANE_B_NANOCHAT_DIR=.*no scripts/base_train\.py there"):
+        find_checkout(directory)
+
+
+def test_a_checkout_whose_dependencies_are_missing_is_named_with_the_reason(tmp_path: Path):
+    write_checkout(tmp_path)
+    (tmp_path / "scripts" / "base_train.py").write_text("import argparse, rustbpe\n")
+    with pytest.raises(CheckoutError, match=r"failed with exit status 1: .*No module named 'rustbpe'\. Does .*python"):
+        find_checkout(str(tmp_path), sys.executable).run("-m", "scripts.base_train", "--help")
+    with pytest.raises(CheckoutError, match="took more than 0 s"):
+        find_checkout(str(tmp_path), sys.executable).run("-c", "import time; time.sleep(60)", timeout=0.2)
+
+
+def git(root: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", "-C", str(root), *who, *arguments], check=True, capture_output=True)
+
+
+def test_the_commit_of_a_checkout_is_known_where_git_knows_it(tmp_path: Path):
+    checkout = find_checkout(str(write_checkout(tmp_path)), sys.executable)
+    assert checkout.commit == ""
+    for arguments in (["init"], ["add", "-A"], ["commit", "-m", "all of it"], ["tag", "v1"]):
+        git(tmp_path, *arguments)
+    assert re.fullmatch("[0-9a-f]{12}", checkout.commit)
+    clean = checkout.commit
+    (tmp_path / "scripts" / "base_train.py").write_text("# another\n")
+    assert checkout.commit == f"{clean}-dirty"
+
+
+def test_whatever_changes_the_code_of_a_checkout_changes_its_fingerprint_and_nothing_else_does(tmp_path: Path):
+    checkout = find_checkout(str(write_checkout(tmp_path / "a")), sys.executable)
+    known = {checkout.code_fingerprint}
+    for name in ("scripts/base_train.py", "nanochat/new.py", "pyproject.toml", "uv.lock"):
+        (tmp_path / "a" / name).write_text("# another\n")
+        assert checkout.code_fingerprint not in known
+        known.add(checkout.code_fingerprint)
+    before = checkout.code_fingerprint
+    for name in (
+        "README.md", ".venv/lib/x.py", "env/pyvenv.cfg", "env/lib/x.py", "nanochat/__pycache__/x.pyc", ".git/x.py",
+        "base/base_data/shard_1", "wandb/run/files/code/x.py",
+    ):  # fmt: skip
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_text("new")
+    assert checkout.code_fingerprint == before
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert find_checkout(str(tmp_path / "b"), sys.executable).code_fingerprint == before
