@@ -10,7 +10,18 @@ from pathlib import Path
 
 from checkout_versions import CONFIGURATOR, VERSIONS, declarations
 
-from laneb.training.spec import RunSpec
+from laneb.knobs import ModelKnobs, TrainingKnobs
+from laneb.records.corpus import TokenShards
+from laneb.training.spec import RunSpec, lane_spec
+
+SHARDS = TokenShards(
+    timestamp_utc="", dataset_id="d", tokenizer_id="t", corpus_fingerprint="c", path="x", train_documents=1,
+    train_tokens=1, train_bytes=1, val_documents=1, val_tokens=1, val_bytes=1, vocab_size=300, bos_id=299,
+)  # fmt: skip
+SHAPE = {"depth": 2, "max_seq_len": 64, "aspect_ratio": 32, "head_dim": 32}
+BATCH = {"device": "cpu", "threads": 1, "device_batch_size": 2}
+HARDWIRED = {"aspect_ratio": 64, "head_dim": 128}
+"""The shape of versions that have no flags for it."""
 
 TORCH = """
 _seed = [0]
@@ -197,6 +208,21 @@ def write_shard(folder: Path, number: int, documents: int = 40) -> Path:
     texts = [f"{text} {number} {document}" for document, text in enumerate(texts)]
     pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path, row_group_size=16, compression="zstd")
     return path
+
+
+def knobs_on(checkout: Path, **knobs: object) -> tuple[ModelKnobs, TrainingKnobs]:
+    """Knobs of which only the shape, what the machine takes, and `knobs` were set by somebody."""
+    place = {"backend": "nanochat", "nanochat_dir": str(checkout), "nanochat_python": sys.executable}
+    values = {**SHAPE, **BATCH, **place, **knobs}
+    model, training = (
+        section(**{name: value for name, value in values.items() if name in section.model_fields})
+        for section in (ModelKnobs, TrainingKnobs)
+    )
+    return model, training
+
+
+def run_on(checkout: Path, steps: int = 20, **knobs: object) -> RunSpec:
+    return lane_spec(SHARDS, *knobs_on(checkout, **knobs), seed=41, steps=steps)
 
 
 def behave(root: Path, **behaviour: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from run_facts import with_files_up_to
-from stand_in_checkout import behave, spec_of, write_checkout
+from stand_in_checkout import HARDWIRED, behave, run_on, spec_of, write_checkout
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.records.runs import RunResult
@@ -60,6 +60,22 @@ def test_the_script_is_told_all_that_the_spec_says(tmp_path: Path):
         "device-type": "cpu", "run": "mine_d2_i20_s41", "model-tag": f"laneb_{spec.fingerprint}", "save-every": "10",
         "core-metric-every": "-1", "sample-every": "1000000000",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["2025-11", "2026-01", "2026-02", "2026-07"])
+def test_every_style_of_script_trains_with_what_the_spec_says(tmp_path: Path, version: str):
+    checkout = write_checkout(tmp_path / "nanochat", version=version, lm_head=320 * 128, matrices=196_640)
+    spec = run_on(checkout, **HARDWIRED, weight_decay=0.1, warmup_ratio=0.25, eval_every=10)
+    behave(checkout, batch=spec.total_batch_size, lm_head=spec.n_scaling_params, matrices=0)
+    assert train(spec, tmp_path / "run").status == "ok"
+    log = (tmp_path / "run" / "train.log").read_text().splitlines()
+    flags = json.loads(next(line for line in log if line.startswith("flags: ")).removeprefix("flags: "))
+    same = {"embedding_lr", "unembedding_lr", "matrix_lr", "weight_decay", "warmdown_ratio", "depth", "max_seq_len",
+            "device_batch_size", "eval_every", "eval_tokens"}  # fmt: skip
+    assert {name: flags[name] for name in same} == {name: getattr(spec, name) for name in same}
+    assert (flags["final_lr_frac"], flags["num_iterations"]) == (spec.final_lr_share, 20)
+    assert flags.get("warmup_steps", 20 * flags.get("warmup_ratio", 0)) == 5
+    assert {name: flags[name] for name in spec.nanochat_flags} == spec.nanochat_flags
 
 
 def test_the_seed_wins_over_the_scripts_own_constant(tmp_path: Path):

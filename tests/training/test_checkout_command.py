@@ -5,40 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from stand_in_checkout import spec_of, write_checkout
+from stand_in_checkout import HARDWIRED, knobs_on, run_on, spec_of, write_checkout
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
-from laneb.knobs import ModelKnobs, TrainingKnobs
-from laneb.records.corpus import TokenShards
+from laneb.knobs import TrainingKnobs
 from laneb.training import hardware
 from laneb.training.checkout_flags import read_flags
 from laneb.training.checkout_knobs import checkout_knobs
 from laneb.training.nanochat import nanochat_command
-from laneb.training.spec import RunSpec, lane_spec
+from laneb.training.spec import RunSpec
 
-SHARDS = TokenShards(
-    timestamp_utc="", dataset_id="d", tokenizer_id="t", corpus_fingerprint="c", path="x", train_documents=1,
-    train_tokens=1, train_bytes=1, val_documents=1, val_tokens=1, val_bytes=1, vocab_size=300, bos_id=299,
-)  # fmt: skip
-SHAPE = {"depth": 2, "max_seq_len": 64, "aspect_ratio": 32, "head_dim": 32}
-BATCH = {"device": "cpu", "threads": 1, "device_batch_size": 2}
 STYLES = ("2025-11", "2026-01", "2026-02", "2026-07")
-HARDWIRED = {"aspect_ratio": 64, "head_dim": 128}
-
-
-def knobs_on(checkout: Path, **knobs: object) -> tuple[ModelKnobs, TrainingKnobs]:
-    """Knobs of which only the shape, what the machine takes, and `knobs` were set by somebody."""
-    place = {"backend": "nanochat", "nanochat_dir": str(checkout), "nanochat_python": sys.executable}
-    values = {**SHAPE, **BATCH, **place, **knobs}
-    model, training = (
-        section(**{name: value for name, value in values.items() if name in section.model_fields})
-        for section in (ModelKnobs, TrainingKnobs)
-    )
-    return model, training
-
-
-def run_on(checkout: Path, steps: int = 20, **knobs: object) -> RunSpec:
-    return lane_spec(SHARDS, *knobs_on(checkout, **knobs), seed=41, steps=steps)
 
 
 def told(spec: RunSpec, **more: object) -> dict[str, str]:
