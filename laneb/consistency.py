@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from laneb.settings import Settings
+from laneb import knobs
 
 
-def contradictions(settings: Settings) -> list[str]:
+class Resolved(Protocol):
+    """Settings as far as knobs are compared: the sections, and where each value came from."""
+
+    @property
+    def model(self) -> knobs.ModelKnobs: ...
+    @property
+    def training(self) -> knobs.TrainingKnobs: ...
+    @property
+    def baseline(self) -> knobs.BaselineKnobs: ...
+    @property
+    def threshold(self) -> knobs.ThresholdKnobs: ...
+    @property
+    def calibration(self) -> knobs.CalibrationKnobs: ...
+    @property
+    def statistics(self) -> knobs.StatisticsKnobs: ...
+    @property
+    def inference(self) -> knobs.InferenceKnobs: ...
+    @property
+    def candidates(self) -> knobs.CandidateKnobs: ...
+    @property
+    def origins(self) -> Mapping[str, str]: ...
+    def section(self, title: str) -> knobs.Section: ...
+
+
+def contradictions(settings: Resolved) -> list[str]:
     """A line for each pair of knobs that can't both hold, naming both values and where they came from."""
     return [
         *_of_model_and_batch(settings),
@@ -19,7 +43,7 @@ def contradictions(settings: Settings) -> list[str]:
     ]
 
 
-def _say(settings: Settings, *keys: str) -> str:
+def _say(settings: Resolved, *keys: str) -> str:
     parts = []
     for key in keys:
         section, name = key.split(".")
@@ -29,7 +53,7 @@ def _say(settings: Settings, *keys: str) -> str:
     return " and ".join(parts)
 
 
-def _of_model_and_batch(settings: Settings) -> list[str]:
+def _of_model_and_batch(settings: Resolved) -> list[str]:
     model, training = settings.model, settings.training
     problems = []
     heads = -(-model.depth * model.aspect_ratio // model.head_dim)
@@ -53,7 +77,7 @@ def _of_model_and_batch(settings: Settings) -> list[str]:
     return problems
 
 
-def _of_windows(settings: Settings) -> list[str]:
+def _of_windows(settings: Resolved) -> list[str]:
     problems = []
     for low, high in (
         ("statistics.corr_min_sep", "statistics.corr_max_sep"),
@@ -81,7 +105,7 @@ def _of_windows(settings: Settings) -> list[str]:
     return problems
 
 
-def _of_runs(settings: Settings) -> list[str]:
+def _of_runs(settings: Resolved) -> list[str]:
     problems = []
     for key in ("baseline.seeds", "calibration.iterations", "calibration.seeds", "candidates.run_seeds"):
         values = _value(settings, key)
@@ -100,7 +124,7 @@ def _of_runs(settings: Settings) -> list[str]:
     return problems
 
 
-def _of_exponent(settings: Settings) -> list[str]:
+def _of_exponent(settings: Resolved) -> list[str]:
     inference = settings.inference
     problems = []
     if inference.alpha_override is not None and inference.alpha_override <= 0:
@@ -113,7 +137,7 @@ def _of_exponent(settings: Settings) -> list[str]:
     return problems
 
 
-def _of_backend(settings: Settings) -> list[str]:
+def _of_backend(settings: Resolved) -> list[str]:
     if settings.training.backend == "nanochat" and not settings.training.nanochat_dir:
         return [
             f"{_say(settings, 'training.backend')}: needs the checkout's path; set training.nanochat_dir "
@@ -124,6 +148,6 @@ def _of_backend(settings: Settings) -> list[str]:
     return []
 
 
-def _value(settings: Settings, key: str) -> Any:
+def _value(settings: Resolved, key: str) -> Any:
     section, name = key.split(".")
     return getattr(settings.section(section), name)

@@ -13,9 +13,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def knob(default: Any, env: str, meaning: str, **bounds: Any) -> Any:
-    """One knob: its default, the environment variable that sets it, its meaning and pydantic's bounds."""
-    return Field(default, description=meaning, json_schema_extra={"env": env}, **bounds)
+def knob(
+    default: Any, env: str, meaning: str, *, on_host: Literal["path", "command"] | None = None, **bounds: Any
+) -> Any:
+    """One knob: its default, the environment variable that sets it, its meaning and pydantic's bounds.
+
+    `on_host`: it names a place ("path": made absolute, so that it means the same in any folder) or a program and its
+    arguments ("command") on the machine that runs, so that a web page may not set it.
+    """
+    return Field(default, description=meaning, json_schema_extra={"env": env, "on_host": on_host}, **bounds)
 
 
 def _integers(value: object) -> object:
@@ -71,7 +77,7 @@ class DataKnobs(Section):
     """The text: where it comes from, how it is tokenized and split."""
 
     title: ClassVar[str] = "data"
-    corpus: str = knob("", "LANE_B_CORPUS", "file, folder or glob of text; empty: the embedded corpus")
+    corpus: str = knob("", "LANE_B_CORPUS", "file, folder or glob of text; empty: the embedded corpus", on_host="path")
     dataset_id: str = knob("", "LANE_B_DATASET_ID", "name in all records; empty: from the corpus")
     text_column: str = knob("text", "LANE_B_TEXT_COLUMN", "column or key that holds the text", min_length=1)
     max_bytes: int = knob(-1, "LANE_B_CORPUS_MAX_BYTES", "UTF-8 bytes read at most [bytes]; -1: all", ge=-1)
@@ -106,14 +112,25 @@ class TrainingKnobs(Section):
     backend: Literal["builtin", "nanochat", "simulated"] = knob(
         "builtin", "LANE_B_BACKEND", "whose training loop runs; simulated: none, curves are drawn from a loss surface"
     )
-    nanochat_dir: str = knob("", "LANE_B_NANOCHAT_DIR", "nanochat checkout, for backend nanochat")
-    nanochat_python: str = knob("", "LANE_B_NANOCHAT_PYTHON", "its interpreter; empty: its .venv, else this one")
-    simulated_surface: str = knob(
-        "", "LANE_B_SIMULATED_SURFACE", "TOML of the loss surface, for backend simulated; empty: the default one"
+    nanochat_dir: str = knob("", "LANE_B_NANOCHAT_DIR", "nanochat checkout, for backend nanochat", on_host="path")
+    nanochat_python: str = knob(
+        "", "LANE_B_NANOCHAT_PYTHON", "its interpreter; empty: its .venv, else this one", on_host="path"
     )
-    checkout_flags: str = knob("", "LANE_B_CHECKOUT_FLAGS", 'flags for a checkout as they are, such as "--fp8"')
-    launcher: Literal["process", "torchrun"] = knob("process", "LANE_B_LAUNCHER", "how a run is started")
-    launcher_args: str = knob("", "LANE_B_LAUNCHER_ARGS", "arguments for torchrun, such as --nproc-per-node=2")
+    simulated_surface: str = knob(
+        "",
+        "LANE_B_SIMULATED_SURFACE",
+        "TOML of the loss surface, for backend simulated; empty: the default one",
+        on_host="path",
+    )
+    checkout_flags: str = knob(
+        "", "LANE_B_CHECKOUT_FLAGS", 'flags for a checkout as they are, such as "--fp8"', on_host="command"
+    )
+    launcher: Literal["process", "torchrun"] = knob(
+        "process", "LANE_B_LAUNCHER", "how a run is started", on_host="command"
+    )
+    launcher_args: str = knob(
+        "", "LANE_B_LAUNCHER_ARGS", "arguments for torchrun, such as --nproc-per-node=2", on_host="command"
+    )
     threads: int = knob(0, "LANE_B_THREADS", "CPU threads of a run; 0: all cores", ge=0)
     device_batch_size: int = knob(32, "LANE_B_DEVICE_BATCH_SIZE", "rows per forward pass and device", ge=1)
     total_batch_size: int = knob(-1, "LANE_B_TOTAL_BATCH_SIZE", "tokens per step; -1: automatic", ge=-1)

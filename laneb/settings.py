@@ -7,28 +7,45 @@ names for each knob the value, where it came from and what is allowed.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from laneb import knobs
 from laneb.consistency import contradictions
+from laneb.knob_index import PARTITION_KNOBS, Knob, SettingsError, all_knobs, find_knob, launchpad_may_set, nearest
 from laneb.knobs import SECTIONS, Section
 from laneb.places import Locations, locate
+from laneb.records.base import canonical_hash
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+__all__ = [
+    "PARTITION_KNOBS",
+    "Knob",
+    "Settings",
+    "SettingsError",
+    "absolute_environment",
+    "all_knobs",
+    "find_knob",
+    "launchpad_may_set",
+    "load_profile",
+    "load_settings",
+    "profile_names",
+    "profile_path",
+    "read_overrides",
+    "validate_override",
+]
 
 PROFILE_DIR = Path(__file__).parent / "profiles"
 DEFAULT_PROFILE = "tiny"
@@ -44,109 +61,6 @@ IGNORED_VARIABLES = frozenset(
     }
 )
 """Names that people's environments hold and that decide nothing here."""
-
-PARTITION_KNOBS = frozenset({"baseline.seeds", "calibration.iterations", "calibration.seed", "calibration.seeds",
-                             "candidates.run_seeds"})  # fmt: skip
-"""Knobs that name partitions: they are read when definitions load, so the launchpad can't change them."""
-
-
-PATH_KNOBS = frozenset({"data.corpus", "training.nanochat_dir", "training.nanochat_python",
-                        "training.simulated_surface"})  # fmt: skip
-"""Knobs outside [places] that hold a path: made absolute, so that they mean the same in any folder."""
-
-
-class SettingsError(ValueError):
-    """One or more settings that can't be used, a line each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
-
-
-@dataclass(frozen=True)
-class Knob:
-    """A knob's address: `section.name` in a profile, `env` in the environment."""
-
-    section: str
-    name: str
-    env: str
-    info: FieldInfo = field(compare=False, repr=False)
-
-    @property
-    def key(self) -> str:
-        """`section.name`."""
-        return f"{self.section}.{self.name}"
-
-    @property
-    def allowed(self) -> str:
-        """What values the knob takes, in words."""
-        schema = _schemas()[self.section]["properties"][self.name]
-        options = [schema, *schema.get("anyOf", [])]
-        for option in options:
-            if "enum" in option or "const" in option:
-                return "one of " + ", ".join(str(choice) for choice in option.get("enum", [option.get("const")]))
-        if any("minItems" in option or option.get("type") == "array" for option in options):
-            items = next(option["items"] for option in options if "items" in option)
-            return "integers separated by commas, such as 41,42; each " + " and ".join(_bounds(items))
-        if any(option.get("type") == "boolean" for option in options):
-            return "0 or 1"
-        bounds = [bound for option in options for bound in _bounds(option)]
-        kind = next((_TYPE_WORDS[option["type"]] for option in options if option.get("type") in _TYPE_WORDS), "a value")
-        return " ".join([kind, *([" and ".join(bounds)] if bounds else [])])
-
-
-_BOUND_WORDS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "above",
-    "maximum": "at most",
-    "exclusiveMaximum": "below",
-    "multipleOf": "a multiple of",
-    "pattern": "matching",
-}
-
-
-def _bounds(schema: Mapping[str, Any]) -> list[str]:
-    return [f"{word} {schema[key]}" for key, word in _BOUND_WORDS.items() if key in schema]
-
-
-_TYPE_WORDS = {"integer": "an integer", "number": "a number", "string": "text"}
-_schema_cache: dict[str, Any] = {}
-
-
-def _schemas() -> dict[str, Any]:
-    if not _schema_cache:
-        _schema_cache.update({section.title: section.model_json_schema() for section in SECTIONS})
-    return _schema_cache
-
-
-def all_knobs() -> Iterator[Knob]:
-    """Every knob of every section, in the order of `laneb.knobs`."""
-    for section in SECTIONS:
-        for name, info in section.model_fields.items():
-            extra = info.json_schema_extra
-            assert isinstance(extra, dict)
-            yield Knob(section.title, name, str(extra["env"]), info)
-
-
-def find_knob(name: str) -> Knob:
-    """The knob called `name`: an environment variable, `section.name`, or a bare name that only one section has.
-
-    Raises:
-        SettingsError: no such knob; the message has the nearest known name.
-    """
-    wanted = name.strip()
-    found = [knob for knob in all_knobs() if wanted in (knob.env, knob.key, knob.name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise SettingsError([f"{name} is ambiguous: say {' or '.join(knob.key for knob in found)}."])
-    names = [known for knob in all_knobs() for known in (knob.env, knob.key)]
-    raise SettingsError([f"{name}: no such setting.{_nearest(wanted, names)}"])
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else ""
 
 
 @dataclass(frozen=True)
@@ -170,6 +84,8 @@ class Settings:
     origins: Mapping[str, str] = field(compare=False, default_factory=dict)
     overrides: Mapping[str, Any] = field(compare=False, default_factory=dict)
     ignored_variables: tuple[str, ...] = field(compare=False, default=())
+    given_fingerprint: str = field(compare=False, default="")
+    """Identity of what profile and environment say of the outcome, overrides left out."""
 
     def section(self, title: str) -> Section:
         """The section called `title`."""
@@ -208,7 +124,7 @@ def absolute(path: str) -> str:
 
 def absolute_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that starts in another folder: every path knob in it made absolute."""
-    paths = {knob.env for knob in all_knobs() if knob.section == "places" or knob.key in PATH_KNOBS}
+    paths = {knob.env for knob in all_knobs() if knob.is_path}
     return {name: absolute(value.strip()) if name in paths else value for name, value in environ.items()}
 
 
@@ -282,12 +198,18 @@ def load_settings(
         },
         overrides=stored,
         ignored_variables=tuple(sorted(IGNORED_VARIABLES & set(environ))),
+        given_fingerprint=_fingerprint({**given, **from_environment}),
         **sections,
     )
     problems = contradictions(settings)
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _fingerprint(given: Mapping[str, _Given]) -> str:
+    titles = {section.title for section in knobs.EXPERIMENT_SECTIONS}
+    return canonical_hash({key: item.value for key, item in given.items() if key.partition(".")[0] in titles})
 
 
 def validate_override(key: str, value: Any) -> tuple[str, Any]:
@@ -325,21 +247,36 @@ def _given_by_profile(tables: dict[str, Any], name: str, problems: list[str]) ->
         if title in ("experiment", "description"):
             continue
         if title not in titles or not isinstance(table, dict):
-            problems.append(f"profile {name}: [{title}] is no section.{_nearest(title, titles)}")
+            problems.append(f"profile {name}: [{title}] is no section.{nearest(title, titles)}")
             continue
         for key, value in table.items():
             full = f"{title}.{key}"
             if full in by_key:
                 given[full] = _Given(_beside_profile(full, value, name), f"profile {name}", full)
             else:
-                problems.append(f"profile {name}: {full} is no setting.{_nearest(full, list(by_key))}")
+                problems.append(f"profile {name}: {full} is no setting.{_likely(title, key)}")
     return given
+
+
+def _likely(title: str, key: str) -> str:
+    """The knob that a wrong name in a profile's section stands for: one of that name elsewhere, or the most like it."""
+    same = [knob.key for knob in all_knobs() if knob.name == key]
+    if same:
+        return f" Did you mean {same[0]}?"
+    alike = nearest(key, [knob.name for knob in all_knobs()])
+    if alike:
+        name = alike.removeprefix(" Did you mean ").removesuffix("?")
+        keys = [knob.key for knob in all_knobs() if knob.name == name]
+        mine = [known for known in keys if known.startswith(f"{title}.")]
+        return f" Did you mean {(mine or keys)[0]}?"
+    return ""
 
 
 def _beside_profile(key: str, value: Any, profile: str) -> Any:
     """A path in a profile's file is meant from the file's folder, wherever it is read."""
-    is_path = key in PATH_KNOBS or key.startswith("places.")
-    if not (is_path and isinstance(value, str) and value and "://" not in value and profile.endswith(".toml")):
+    if not (
+        find_knob(key).is_path and isinstance(value, str) and value and "://" not in value and profile.endswith(".toml")
+    ):
         return value
     return str(Path(absolute(profile)).parent / Path(value).expanduser())
 
@@ -353,7 +290,7 @@ def _given_by_environment(environ: Mapping[str, str], problems: list[str]) -> di
             if text.strip():
                 given[by_env[variable].key] = _Given(text.strip(), "environment", variable)
         elif variable.startswith("LANE_B_") and variable != "LANE_B_PROFILE" and variable not in IGNORED_VARIABLES:
-            problems.append(f"{variable}: no such setting (from the environment).{_nearest(variable, list(by_env))}")
+            problems.append(f"{variable}: no such setting (from the environment).{nearest(variable, list(by_env))}")
     return given
 
 
@@ -364,29 +301,28 @@ def _given_by_overrides(stored: Mapping[str, Any], problems: list[str]) -> dict[
         if key in known:
             given[key] = _Given(value, "override", key)
         else:
-            problems.append(f"{key}: no such setting (from the experiment's overrides).{_nearest(key, list(known))}")
+            problems.append(f"{key}: no such setting (from the experiment's overrides).{nearest(key, list(known))}")
     return given
 
 
 def _build(section: type[Section], given: Mapping[str, _Given], problems: list[str]) -> Any:
     """The section's model from the values that are for it; problems are added as lines, and defaults then stand in."""
     prefix = f"{section.title}."
-    given = {
-        key: replace(item, value=absolute(item.value)) if key in PATH_KNOBS and isinstance(item.value, str) else item
-        for key, item in given.items()
-    }
+    of_section = {knob.name: knob for knob in all_knobs() if knob.section == section.title}
     mine = {key.removeprefix(prefix): item for key, item in given.items() if key.startswith(prefix)}
+    for name, item in mine.items():
+        if of_section[name].on_host == "path" and isinstance(item.value, str):
+            mine[name] = replace(item, value=absolute(item.value))
     try:
         return section.model_validate({name: item.value for name, item in mine.items()})
     except ValidationError as error:
-        knob_of = {knob.name: knob for knob in all_knobs() if knob.section == section.title}
         named: set[str] = set()
         for detail in error.errors():
             name = str(detail["loc"][0])
             if name in named:
                 continue
             named.add(name)
-            item, knob = mine[name], knob_of[name]
+            item, knob = mine[name], of_section[name]
             value = item.value if isinstance(item.value, str) else json.dumps(item.value, default=str)
             problems.append(
                 f'{item.label}="{value}" (from the {item.origin}): {_reason(detail)}. '

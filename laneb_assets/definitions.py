@@ -6,13 +6,10 @@ import dagster as dg
 
 from laneb.settings import Settings, load_settings
 from laneb.storage.overrides import refuse_foreign_work_dir
-from laneb_assets import assets as _declared_assets  # noqa: F401
-from laneb_assets.assets.experiment import experiment_asset
-from laneb_assets.automation import sensors_of
-from laneb_assets.checks import inference_gates
+from laneb_assets.assets import lane_assets
+from laneb_assets.automation.sensors import sensors_of
+from laneb_assets.checks import lane_checks
 from laneb_assets.jobs import jobs_of
-from laneb_assets.lane import assets_of, checks_of, skipped
-from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import resources_of
 
 # Every asset is declared through beta or preview APIs of Dagster that have been stable for years.
@@ -37,21 +34,14 @@ def build_definitions(profile: str | None = None) -> dg.Definitions:
 def definitions_of(settings: Settings) -> dg.Definitions:
     """The definitions for settings that are resolved."""
     refuse_foreign_work_dir(settings.experiment, settings.locations)
-    experiment = settings.experiment
-    skip = skipped(settings)
-    also = (
-        {"tokenizer": ["training"], "scaling_params": ["training"]} if settings.training.backend == "nanochat" else {}
-    )
-    jobs = jobs_of(experiment, skip)
+    assets = lane_assets(settings)
+    jobs = jobs_of(settings, assets)
     return dg.Definitions(
-        assets=[
-            experiment_asset(settings),
-            *assets_of(experiment, partitions_of(settings), skip, also),
-        ],
-        asset_checks=[*checks_of(experiment, skip), inference_gates(experiment)],
+        assets=assets,
+        asset_checks=lane_checks(settings),
         jobs=jobs,
         sensors=sensors_of(settings, jobs),
-        resources=resources_of(settings.locations),
+        resources=resources_of(settings),
         executor=dg.in_process_executor,
     )
 

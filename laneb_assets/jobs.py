@@ -5,24 +5,30 @@ from typing import Any
 
 import dagster as dg
 
-from laneb_assets.lane import declared, key_of
+from laneb.settings import Settings
+from laneb_assets.names import key_of
 
-PARTITIONED = {"baselines": "baseline_runs", "calibration": "calibration_runs", "candidates": "candidate_runs"}
+EXPERIMENT_TAG = "laneb/experiment"
+"""On the runs of jobs: whose they are. A job launched by its name selects no assets that would tell."""
+
+BY_PARTITION = {"baselines": "baseline_runs", "calibration": "calibration_runs", "candidates": "candidate_runs"}
 
 
-def jobs_of(experiment: str, skip: Sequence[str]) -> list[Any]:
+def jobs_of(settings: Settings, assets: Sequence[dg.AssetsDefinition]) -> list[Any]:
     """`baselines`, `calibration`, `candidates` (by partition) and `analysis` (the unpartitioned chain)."""
-    unpartitioned = [name for name, asset in declared.assets.items() if asset.partitions is None and name not in skip]
-    jobs = [
-        dg.define_asset_job(
-            job, selection=[key_of(experiment, name)], description=declared.assets[name].function.__doc__
-        )
-        for job, name in PARTITIONED.items()
-        if name not in skip
-    ]
+    by_key = {key: definition for definition in assets for key in definition.keys}
+    tags = {EXPERIMENT_TAG: settings.experiment}
+    jobs = []
+    for job, name in BY_PARTITION.items():
+        key = key_of(settings.experiment, name)
+        if key in by_key:
+            description = by_key[key].descriptions_by_key.get(key)
+            jobs.append(dg.define_asset_job(job, selection=[key], description=description, tags=tags))
+    whole = [key for key, definition in by_key.items() if definition.partitions_def is None]
     analysis = dg.define_asset_job(
         "analysis",
-        selection=[key_of(experiment, name) for name in unpartitioned],
-        description="Every asset without partitions, from the tokenizer to the summary; trains nothing.",
+        selection=sorted(whole),
+        description="Every asset without partitions, from the settings to the summary; trains nothing.",
+        tags=tags,
     )
     return [*jobs, analysis]

@@ -1,159 +1,70 @@
-"""Declaring the lane's assets and checks once, and making them an experiment's.
+"""An experiment's assets by their short names, as `laneb run` and the sensors walk them."""
 
-Asset keys are `<experiment>/<asset>`, and partitions come from the experiment's settings, so an asset can't be a
-module-level `@dg.asset`. Modules declare with `@lane_asset` and `@lane_check`, in which names are the short ones;
-`assets_of` and `checks_of` turn the declarations into Dagster's definitions for one experiment.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
 from laneb.settings import Settings
-from laneb_assets.partitions import Partitions
-
-EXPERIMENT = "experiment"
+from laneb.storage.store import Store
+from laneb_assets.dagster_internals import BaseAssetGraph
+from laneb_assets.names import EXPERIMENT, key_of
 
 
 @dataclass(frozen=True)
-class LaneAsset:
-    """What an asset is, whatever the experiment."""
+class Lane:
+    """One experiment: its settings, and its part of a graph of assets."""
 
-    function: Callable[..., Any]
-    group: str
-    deps: Sequence[str]
-    settings: Sequence[str]
-    partitions: str | None
-    kinds: frozenset[str]
-    pool: str | None
+    settings: Settings
+    graph: BaseAssetGraph[Any]
 
     @property
-    def name(self) -> str:
-        """The asset's short name."""
-        return self.function.__name__
+    def experiment(self) -> str:
+        """The experiment's name."""
+        return self.settings.experiment
 
+    @property
+    def store(self) -> Store:
+        """Where its records lie."""
+        return Store(self.settings.locations)
 
-@dataclass(frozen=True)
-class LaneCheck:
-    """A gate on an asset."""
+    def key(self, name: str) -> dg.AssetKey:
+        """The asset called `name`."""
+        return key_of(self.experiment, name)
 
-    function: Callable[..., Any]
-    asset: str
-    blocking: bool
+    def has(self, name: str) -> bool:
+        """Whether the experiment has an asset called `name`."""
+        return self.graph.has(self.key(name))
 
+    @cached_property
+    def levels(self) -> list[list[str]]:
+        """The assets but those of the settings, in levels: each depends on earlier ones alone."""
+        levels = []
+        for level in self.graph.toposorted_asset_keys_by_level:
+            names = [key.path[-1] for key in level if key.path[0] == self.experiment]
+            names = [name for name in names if not self.holds_settings(name)]
+            if names:
+                levels.append(sorted(names))
+        return levels
 
-@dataclass
-class Declarations:
-    """Everything that modules declared, in order of import."""
+    def holds_settings(self, name: str) -> bool:
+        """Whether an asset is `experiment` or one of its sections: all made by one op."""
+        return self.graph.get(self.key(name)).group_name == EXPERIMENT
 
-    assets: dict[str, LaneAsset] = field(default_factory=dict)
-    checks: dict[tuple[str, str], LaneCheck] = field(default_factory=dict)
+    @property
+    def settings_keys(self) -> list[dg.AssetKey]:
+        """`experiment` and its sections."""
+        keys = (key for key in self.graph.get_all_asset_keys() if key.path[0] == self.experiment)
+        return sorted(key for key in keys if self.holds_settings(key.path[-1]))
 
+    def parents(self, name: str) -> list[str]:
+        """The assets that an asset reads, settings sections left out."""
+        parents = (key.path[-1] for key in self.graph.get(self.key(name)).parent_keys)
+        return sorted(parent for parent in parents if not self.holds_settings(parent))
 
-declared = Declarations()
-
-
-def lane_asset(
-    *,
-    group: str,
-    deps: Sequence[str] = (),
-    settings: Sequence[str] = (),
-    partitions: str | None = None,
-    kinds: Sequence[str] = (),
-    pool: str | None = None,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare an asset: what it reads (assets and settings sections, by short name) and how it is partitioned."""
-
-    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        asset = LaneAsset(function, group, tuple(deps), tuple(settings), partitions, frozenset(kinds), pool)
-        declared.assets[asset.name] = asset
-        return function
-
-    return declare
-
-
-def lane_check(*, asset: str, blocking: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare a gate on an asset. Blocking where what follows would be wrong, else a warning."""
-
-    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        declared.checks[asset, function.__name__] = LaneCheck(function, asset, blocking)
-        return function
-
-    return declare
-
-
-def in_order() -> list[LaneAsset]:
-    """The declared assets, each after those that it depends on."""
-    ordered: dict[str, LaneAsset] = {}
-
-    def visit(asset: LaneAsset) -> None:
-        for dep in asset.deps:
-            visit(declared.assets[dep])
-        ordered.setdefault(asset.name, asset)
-
-    for asset in declared.assets.values():
-        visit(asset)
-    return list(ordered.values())
-
-
-def skipped(settings: Settings) -> tuple[str, ...]:
-    """The assets that are left out: with imported results, those that train baselines or look into trained ones."""
-    return ("baseline_runs", "context_loss") if settings.baseline.source == "directory" else ()
-
-
-def settings_asset(section: str) -> str:
-    """The short name of the asset that holds a settings section."""
-    return f"{section}_settings"
-
-
-def key_of(experiment: str, name: str) -> dg.AssetKey:
-    """`<experiment>/<asset>`."""
-    return dg.AssetKey([experiment, name])
-
-
-def assets_of(
-    experiment: str, partitions: Partitions, skip: Sequence[str], also: Mapping[str, Sequence[str]]
-) -> list[dg.AssetsDefinition]:
-    """The declared assets but those in `skip`, as assets of one experiment.
-
-    `also` names settings sections that an asset reads only with this experiment's settings.
-    """
-    return [
-        dg.asset(
-            name=asset.name,
-            key_prefix=experiment,
-            deps=[
-                dg.AssetDep(key_of(experiment, dep), partition_mapping=_mapping(asset, dep))
-                for dep in (*asset.deps, *map(settings_asset, [*asset.settings, *also.get(name, ())]))
-                if dep not in skip
-            ],
-            partitions_def=getattr(partitions, asset.partitions) if asset.partitions else None,
-            group_name=asset.group,
-            kinds=set(asset.kinds),
-            pool=asset.pool,
-        )(asset.function)
-        for name, asset in declared.assets.items()
-        if name not in skip
-    ]
-
-
-def checks_of(experiment: str, skip: Sequence[str]) -> list[dg.AssetChecksDefinition]:
-    """The declared checks on assets that aren't skipped."""
-    return [
-        dg.asset_check(
-            asset=key_of(experiment, check.asset),
-            name=check.function.__name__,
-            description=check.function.__doc__,
-            blocking=check.blocking,
-        )(check.function)
-        for check in declared.checks.values()
-        if check.asset not in skip
-    ]
-
-
-def _mapping(asset: LaneAsset, dep: str) -> dg.PartitionMapping | None:
-    upstream = declared.assets.get(dep)
-    fans_in = upstream is not None and upstream.partitions is not None and asset.partitions is None
-    return dg.AllPartitionMapping() if fans_in else None
+    def partitions(self, name: str) -> Sequence[str | None]:
+        """An asset's partition keys; one None for an asset without."""
+        partitions = self.graph.get(self.key(name)).partitions_def
+        return [None] if partitions is None else [str(key) for key in partitions.get_partition_keys()]

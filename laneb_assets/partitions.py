@@ -27,11 +27,5 @@ def partitions_of(settings: Settings) -> Partitions:
     )
 
 
-def horizon_and_seed(partition_key: str) -> tuple[int, int]:
-    """The horizon [steps] and the seed of a calibration partition. Dagster joins the dimensions in order of name."""
-    horizon, seed = partition_key.split("|")
-    return int(horizon), int(seed)
-
-
 def _static(values: tuple[int, ...]) -> dg.StaticPartitionsDefinition:
     return dg.StaticPartitionsDefinition([str(value) for value in values])

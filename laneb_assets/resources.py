@@ -5,11 +5,11 @@ from pathlib import Path
 
 import dagster as dg
 import tenacity
-from dagster._core.errors import DagsterPipesExecutionError  # not exported, unlike every other error
 
 from laneb.places import Locations
 from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
+from laneb.settings import Settings
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 from laneb.training.launch import training_command
@@ -24,6 +24,7 @@ from laneb.training.run_directory import (
     read_result,
 )
 from laneb.training.spec import RunSpec
+from laneb_assets.dagster_internals import DagsterPipesExecutionError
 
 Stored = dg.ResourceParam[Store]
 Duck = dg.ResourceParam[Warehouse]
@@ -99,8 +100,9 @@ def _exited_with(error: DagsterPipesExecutionError, *codes: int) -> bool:
 Training = dg.ResourceParam[Trainer]
 
 
-def resources_of(locations: Locations) -> dict[str, object]:
+def resources_of(settings: Settings) -> dict[str, object]:
     """The resources of one experiment."""
+    locations = settings.locations
     return {
         "store": Store(locations),
         "warehouse": Warehouse(locations.duckdb_path),

@@ -1,5 +1,6 @@
 """What tests share: a lane of seconds, run once per test process and copied for tests that change it."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -14,6 +15,11 @@ from hypothesis import settings as hypothesis_settings
 from laneb.settings import Settings, load_settings
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
+from laneb_assets.definitions import definitions_of
+from laneb_assets.lane import Lane as DagsterLane
+from laneb_assets.lane_run.execution import materialize_step
+from laneb_assets.lane_run.steps import Outcome, Step
+from laneb_assets.lane_run.walk import run_lane
 
 PROFILES = Path(__file__).parent
 
@@ -68,6 +74,22 @@ class Lane:
     def instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self.home))
 
+    def assets(self) -> tuple[DagsterLane, dg.Definitions]:
+        """Its assets as they load now, and their definitions."""
+        definitions = definitions_of(self.settings)
+        return DagsterLane(self.settings, definitions.resolve_asset_graph()), definitions
+
+    def run(self, instance: dg.DagsterInstance | None = None) -> list[Outcome]:
+        """What `laneb run` does."""
+        with contextlib.nullcontext(instance) if instance else self.instance() as instance:
+            return run_lane(self.settings, instance, before=lambda step: None, after=lambda outcome: None)
+
+    def materialize(self, asset: str, partition: str | None = None) -> Outcome:
+        """One step, as `laneb run` would make it, whether it is up to date or not."""
+        assets, definitions = self.assets()
+        with self.instance() as instance:
+            return materialize_step(assets, definitions, instance, Step(asset, partition))
+
     def environment(self) -> dict[str, str]:
         """For processes: this lane's instance and profile, and nothing of the person's."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LANE_B_")}
@@ -118,10 +140,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
 
 def run_to_its_end(finished: Lane) -> Lane:
     """Materialize the whole graph of a lane."""
-    from laneb_assets.headless import run_lane
-
-    with finished.instance() as instance:
-        outcomes = run_lane(finished.settings, instance, before=lambda step: None, after=lambda outcome: None)
+    outcomes = finished.run()
     assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
     return finished
 

@@ -41,6 +41,13 @@ class ContextLosses(Record):
     """Lengths 1 to `max_seq_len`, four bins an octave."""
 
 
+class MadeFor(Record):
+    """What a candidate was trained for: the ratio that was asked for, and the threshold that it was inferred from."""
+
+    requested_ratio: float
+    threshold: float
+
+
 class RunResult(Record):
     """One finished training run. `steps * total_batch_size` are the tokens it trained on."""
 
@@ -75,6 +82,8 @@ class RunResult(Record):
     log_path: str = ""
     log_checksum: str = ""
     """XXH3 (128 bits, hex) of the log at `log_path`; empty for results from before checksums, and imported ones."""
+    made_for: MadeFor | None = None
+    """Of a run that is kept in a candidate's role; the run itself knows nothing of it."""
 
     volatile = frozenset(
         {"timestamp_utc", "tok_per_sec_median", "dt_median_ms", "total_training_time_sec", "wall_time_sec",

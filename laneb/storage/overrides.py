@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from laneb.places import Locations
-from laneb.settings import PARTITION_KNOBS, Settings, SettingsError, load_settings, read_overrides, validate_override
+from laneb.settings import (
+    PARTITION_KNOBS,
+    Settings,
+    SettingsError,
+    find_knob,
+    launchpad_may_set,
+    load_settings,
+    read_overrides,
+    validate_override,
+)
 from laneb.storage.atomic import write_text
-
-FIXED_KNOBS = PARTITION_KNOBS | {"baseline.source", "places.baseline_results_dir", "automation.automation"}
-"""What is known before definitions load: the launchpad neither changes nor drops it."""
 
 
 def write_overrides(locations: Locations, overrides: Mapping[str, Any]) -> None:
@@ -19,37 +25,93 @@ def write_overrides(locations: Locations, overrides: Mapping[str, Any]) -> None:
     write_text(locations.overrides_json, json.dumps(dict(sorted(overrides.items())), indent=2) + "\n")
 
 
-def apply_overrides(profile: str | None, locations: Locations, overrides: Mapping[str, Any]) -> Settings:
-    """Validate and keep the launchpad's overrides, and resolve the settings with them.
+def apply_overrides(
+    profile: str | None,
+    locations: Locations,
+    wanted: Mapping[str, Any],
+    *,
+    reset: bool = False,
+    shown: Mapping[str, Any] | None = None,
+) -> tuple[Settings, list[str]]:
+    """Validate and keep the launchpad's overrides beside those that are kept, and resolve the settings with them.
 
-    Seeds and horizons stay as they were kept: they are partitions, known since the definitions loaded.
+    Args:
+        profile: the experiment's profile.
+        locations: its places.
+        wanted: `{"section.name": value}`, as launched; what it doesn't name stays as it is kept.
+        reset: drop what is kept first. Seeds, horizons and what names a file or program on the machine stay: the
+            launchpad neither changes nor drops them.
+        shown: the overrides that the launchpad opened with.
+
+    Returns:
+        The settings, and a sentence for each override that is new, changed or dropped.
 
     Raises:
-        SettingsError: an unknown or bad knob, one that the environment sets, or a partition's; nothing is kept then.
+        SettingsError: with every problem: an unknown or bad knob, one that the environment sets or that the launchpad
+            may not set, or a value that only repeats what the launchpad showed, when another one is kept by now.
+            Nothing is kept then.
     """
-    kept = read_overrides(locations)
-    wanted = dict(validate_override(key, value) for key, value in overrides.items())
-    partitions = {key: value for key, value in kept.items() if key in FIXED_KNOBS}
-    moved = sorted(key for key in wanted.keys() & FIXED_KNOBS if wanted[key] != kept.get(key))
-    if moved:
-        raise SettingsError(
-            [
-                f"{key}: seeds, horizons and what starts by itself are known before definitions load, so the launchpad "
-                "can't change them. Set it with `laneb run --set`, in the profile or in the environment, then reload "
-                "the code location."
-                for key in moved
-            ]
-        )
-    work_dir = str(locations.work_dir)
-    now = {**wanted, **partitions}
-    settings = load_settings(profile, overrides=now, work_dir=work_dir)
+    kept, shown = read_overrides(locations), shown or {}
+    problems: list[str] = []
+    asked: dict[str, Any] = {}
+    for name, value in wanted.items():
+        try:
+            key, parsed = validate_override(name, value)
+        except SettingsError as error:
+            problems += error.problems
+            continue
+        if key in kept and parsed == kept[key]:
+            asked[key] = parsed
+        elif problem := _may_not(key, parsed, kept, shown, reset=reset):
+            problems.append(problem)
+        else:
+            asked[key] = parsed
+    if problems:
+        raise SettingsError(problems)
+    fixed = {key: value for key, value in kept.items() if not launchpad_may_set(find_knob(key))}
+    now = {**(fixed if reset else kept), **asked}
+    settings = load_settings(profile, overrides=now, work_dir=str(locations.work_dir))
     # What is only kept may be hidden by the environment; what is asked for now may not.
-    asked = {key for key, value in wanted.items() if value != kept.get(key)}
-    hidden = sorted(settings.set_by_environment() & asked)
+    hidden = sorted(key for key in settings.set_by_environment() & asked.keys() if asked[key] != kept.get(key))
     if hidden:
         raise SettingsError([f"{key}: the environment sets it, which beats an override. Unset it." for key in hidden])
     write_overrides(locations, now)
-    return settings
+    return settings, _changes(kept, now)
+
+
+def _may_not(key: str, value: Any, kept: Mapping[str, Any], shown: Mapping[str, Any], *, reset: bool) -> str:
+    """Why the launchpad may not set a knob to a value; empty when it may."""
+    if key in PARTITION_KNOBS or key == "automation.automation":
+        return (
+            f"{key}: seeds, horizons and what starts by itself are known before definitions load, so the launchpad "
+            "can't change them. Set it with `laneb run --set`, in the profile or in the environment, then reload "
+            "the code location."
+        )
+    if not launchpad_may_set(find_knob(key)):
+        return (
+            f"{key}: it names a file, a program or its arguments on this machine, which the launchpad may not choose. "
+            "Set it with `laneb run --set`, in the profile or in the environment."
+        )
+    if not reset and key in shown and shown[key] == value:
+        now = f"{kept[key]} is kept" if key in kept else "it was dropped"
+        return (
+            f"{key}: the launchpad opened with {value}, which was kept when definitions loaded; since then {now}. "
+            "Reload the code location and launch again."
+        )
+    return ""
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A sentence for each knob that is overridden differently."""
+    lines = []
+    for key in sorted(before.keys() | now.keys()):
+        if key not in now:
+            lines.append(f"{key}: the override {before[key]} is dropped")
+        elif key not in before:
+            lines.append(f"{key}: {now[key]}, new")
+        elif before[key] != now[key]:
+            lines.append(f"{key}: {now[key]}, which was {before[key]}")
+    return lines
 
 
 def refuse_foreign_work_dir(experiment: str, locations: Locations) -> None:

@@ -6,27 +6,19 @@ from laneb.records.candidates import MODES, Mode
 from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
 from laneb.storage.atomic import StorageError
+from laneb.storage.products import baseline_role, calibration_role, candidate_role, imported_role
 from laneb.storage.store import Store
 
-
-def baseline_role(seed: int) -> str:
-    """The baseline of a seed."""
-    return f"baseline_s{seed}"
-
-
-def imported_role(seed: int) -> str:
-    """The baseline of a seed that was made elsewhere: it never passes for one that was trained here."""
-    return f"imported_s{seed}"
-
-
-def calibration_role(steps: int, seed: int) -> str:
-    """The calibration run of a horizon [steps] and a seed."""
-    return f"laneb_calib_{steps}_s{seed}"
-
-
-def candidate_role(mode: Mode, seed: int) -> str:
-    """The candidate run of a mode and a seed, which is also its `run_id` in the manifest."""
-    return f"laneb_{mode}_s{seed}"
+__all__ = [
+    "baseline_role",
+    "baseline_runs",
+    "calibration_role",
+    "calibration_runs",
+    "candidate_role",
+    "candidate_runs",
+    "imported_role",
+    "same_recipe",
+]
 
 
 def baseline_runs(store: Store, experiment: Experiment) -> list[RunResult]:

@@ -6,7 +6,7 @@ there yet is a `StorageError` that names the asset which makes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,45 +14,20 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from laneb.places import AnyPath, Locations
-from laneb.records.base import DamagedError, Record
+from laneb.records.base import DamagedError, Record, canonical_hash
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.candidates import CandidateRow
 from laneb.records.corpus import TokenizerInfo, TokenShards
-from laneb.records.experiment import Experiment
-from laneb.records.inference import Inference
 from laneb.records.runs import RunResult
 from laneb.records.scaling import ScalingParams
-from laneb.records.statistics import ContextLossDecay, DatasetStats
-from laneb.records.verdict import Verdict
 from laneb.storage.atomic import StorageError, read_text, write_bytes, write_text
 from laneb.storage.formats import calibration_env, manifest_csv, parse_manifest, threshold_env
 from laneb.storage.portable import here, portable, resolved, resolved_run
+from laneb.storage.products import MADE_BY, PRODUCTS
 from laneb.storage.schema_table import render_schema_csv
 
 RecordT = TypeVar("RecordT", bound=Record)
-
-
-@dataclass(frozen=True)
-class _File:
-    """Where a record type lies and which asset makes it."""
-
-    place: Callable[[Locations], AnyPath]
-    made_by: str
-
-
-_FILES: dict[type[Record], _File] = {
-    Experiment: _File(lambda at: at.experiment_json, "experiment"),
-    TokenizerInfo: _File(lambda at: at.work_dir / "tokenizer.json", "tokenizer"),
-    TokenShards: _File(lambda at: at.work_dir / "token_shards.json", "token_shards"),
-    BaselineThreshold: _File(lambda at: at.baseline_threshold_json, "baseline_threshold"),
-    ScalingParams: _File(lambda at: at.scaling_json, "scaling_params"),
-    DatasetStats: _File(lambda at: at.stats_json, "dataset_stats"),
-    ContextLossDecay: _File(lambda at: at.work_dir / "context_loss.json", "context_loss"),
-    Calibration: _File(lambda at: at.calib_json, "calibration_points"),
-    Inference: _File(lambda at: at.infer_json, "ratio_inference"),
-    Verdict: _File(lambda at: at.work_dir / "verdict.json", "lane_b_summary"),
-}
 
 
 @dataclass(frozen=True)
@@ -63,29 +38,32 @@ class Store:
 
     def path(self, record_type: type[Record]) -> AnyPath:
         """Where records of this type lie."""
-        return _FILES[record_type].place(self.locations)
+        place = PRODUCTS[MADE_BY[record_type]].at
+        assert place is not None
+        return place(self.locations)
 
     def has(self, record_type: type[Record]) -> bool:
         """Whether a record of this type was written."""
         return bool(self.path(record_type).exists())
 
     def has_made(self, asset: str) -> bool:
-        """Whether the records that an asset makes are there, and the corpus files that they point to."""
-        records = [record_type for record_type, file in _FILES.items() if file.made_by == asset]
-        if not all(self.has(record_type) for record_type in records):
+        """Whether everything that an asset without partitions makes is there, and what its record points to."""
+        product = PRODUCTS[asset]
+        if not all(place.exists() for place in product.places(self.locations)):
             return False
-        pointers = [
-            *([self.read(TokenizerInfo).path] if TokenizerInfo in records else []),
-            *([self.read(TokenShards).path] if TokenShards in records else []),
-        ]
-        return all(Path(pointer).is_dir() for pointer in pointers)
+        record = self.read(product.record) if product.record in (TokenizerInfo, TokenShards) else None
+        return not isinstance(record, TokenizerInfo | TokenShards) or Path(record.path).is_dir()
 
-    def content_hash(self, asset: str) -> str | None:
-        """Identity of the one record that an asset makes and is versioned by; None where there is no such record."""
-        records = [record_type for record_type, file in _FILES.items() if file.made_by == asset]
-        if len(records) != 1 or asset == "calibration_points" or not self.has(records[0]):
+    def data_version(self, asset: str, partition: str | None = None) -> str | None:
+        """Identity of what lies there of an asset, or one partition of it; None where no one thing identifies it."""
+        product = PRODUCTS[asset]
+        if product.roles is not None:
+            assert partition is not None
+            runs = [self.read_run(role, asset) for role in product.roles(partition) if self.has_run(role)]
+            return runs_version(runs) if runs else None
+        if product.record is None or not self.has(product.record):
             return None
-        return self.read(records[0]).content_hash()
+        return self.read(product.record).content_hash()
 
     def run_hash(self, name: str) -> str | None:
         """Identity of the result in the role `name`; None without one."""
@@ -98,7 +76,7 @@ class Store:
             StorageError: not made yet, or the file does not hold such a record.
         """
         path = self.path(record_type)
-        return resolved(_parse(record_type, read_text(path, _FILES[record_type].made_by), path), self.locations)
+        return resolved(_parse(record_type, read_text(path, MADE_BY[record_type]), path), self.locations)
 
     def write(self, record: Record) -> AnyPath:
         """Write a record's JSON, and the .env or .txt that stands beside it; returns the JSON's path."""
@@ -175,6 +153,13 @@ class Store:
         """Write the CSV export of the schema table from its rows' texts."""
         write_text(self.locations.schema_path, render_schema_csv(texts))
         return self.locations.schema_path
+
+
+def runs_version(runs: Sequence[RunResult]) -> str:
+    """Identity of what a partition trained: its one run, or its runs with what each was asked for."""
+    if len(runs) == 1 and runs[0].made_for is None:
+        return runs[0].content_hash()
+    return canonical_hash([run.content_hash() for run in runs])
 
 
 def _parse(record_type: type[RecordT], text: str, path: AnyPath) -> RecordT:

@@ -1,13 +1,27 @@
-"""The lane's assets; importing this package declares them all."""
+"""The lane's assets, a module a domain; `lane_assets` is all of them."""
 
-from laneb_assets.assets import (  # noqa: F401
-    baseline,
-    calibration,
-    candidates,
-    corpus,
-    inference,
-    scaling,
-    statistics,
-    summary,
-    threshold,
-)
+import dagster as dg
+
+from laneb.settings import Settings
+from laneb_assets.assets.baseline import baseline_assets
+from laneb_assets.assets.calibration import calibration_assets
+from laneb_assets.assets.candidates import candidate_assets
+from laneb_assets.assets.corpus import corpus_assets
+from laneb_assets.assets.experiment import experiment_assets
+from laneb_assets.assets.inference import inference_assets
+from laneb_assets.assets.statistics import statistics_assets
+from laneb_assets.assets.summary import summary_assets
+
+
+def lane_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """Every asset of an experiment."""
+    return [
+        *experiment_assets(settings),
+        *corpus_assets(settings),
+        *baseline_assets(settings),
+        *statistics_assets(settings),
+        *calibration_assets(settings),
+        *inference_assets(settings),
+        *candidate_assets(settings),
+        *summary_assets(settings),
+    ]

@@ -1,39 +1,66 @@
-"""The baselines: trained per seed, or read from a results directory made elsewhere."""
+"""The baselines, trained per seed or read from a results directory made elsewhere, and the loss that they set."""
 
 import dagster as dg
 
 from laneb.decision.baselines import baseline_results_of, keep_baseline_results
+from laneb.decision.threshold import target_threshold, threshold_from
 from laneb.records.experiment import Experiment
-from laneb.storage.results import results_fingerprint
-from laneb.storage.roles import baseline_role
+from laneb.settings import Settings
+from laneb.storage import roles
+from laneb.storage.products import SOURCE_HASH
+from laneb.storage.results import read_results, results_fingerprint
 from laneb.storage.store import Store
-from laneb_assets.automation import SOURCE_HASH
-from laneb_assets.frames import BaselineResultsFrame, checked, column_schema
-from laneb_assets.lane import lane_asset
-from laneb_assets.metadata import materialized
+from laneb_assets.assets.declaring import lane_asset
+from laneb_assets.assets.training_runs import keep, run_metadata, run_spec
+from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Stored, Training
-from laneb_assets.training_runs import keep, run_metadata, run_spec
+from laneb_assets.views.frames import BaselineResultsFrame, checked, column_schema
+from laneb_assets.views.metadata import materialized
+from laneb_assets.views.plots import plotted, training_curves_figure
 
 
-@lane_asset(
-    group="baseline",
-    deps=["token_shards"],
-    settings=["model", "training", "baseline"],
-    partitions="baseline_seed",
-    kinds=["pytorch"],
-    pool="training",
-)
+def baseline_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The baselines' assets; with imported results, without the one that trains."""
+    trained = settings.baseline.source == "runs"
+    runs = lane_asset(
+        settings,
+        baseline_runs,
+        group="baseline",
+        deps=["token_shards"],
+        sections=["model", "training", "baseline"],
+        partitions=partitions_of(settings).baseline_seed,
+        kinds=["pytorch"],
+        pool="training",
+    )
+    results = lane_asset(
+        settings,
+        baseline_results,
+        group="baseline",
+        deps=["baseline_runs"] if trained else [],
+        sections=["baseline"],
+        kinds=["pandas"],
+    )
+    threshold = lane_asset(
+        settings,
+        baseline_threshold,
+        group="baseline",
+        deps=["baseline_results"],
+        sections=["threshold", "baseline"],
+        kinds=["pandas"],
+    )
+    return [*([runs] if trained else []), results, threshold]
+
+
 def baseline_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
     """One finished run per baseline seed: what the loss is when the horizon is chosen as people do today."""
     baseline = store.read(Experiment).baseline
     spec = run_spec(store, seed=int(context.partition_key), steps=baseline.num_iterations, ratio=baseline.default_ratio)
     result = trainer.train(context, spec)
     log = store.locations.baseline_results_dir / f"baseline_d{spec.depth}_s{spec.seed}_train.log"
-    result = keep(store, result, role=baseline_role(spec.seed), log=log)
+    result = keep(store, result, role=roles.baseline_role(spec.seed), log=log)
     return materialized(result, log, **run_metadata(result))
 
 
-@lane_asset(group="baseline", deps=["baseline_runs"], settings=["baseline"], kinds=["pandas"])
 def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """results.csv: a row per baseline run; the latest row of a seed counts."""
     experiment = store.read(Experiment)
@@ -48,6 +75,31 @@ def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.Mat
         extra={**column_schema(results.latest), **_source(store, experiment)},
         seeds=len(results.latest),
         median_min_val_bpb=float(results.latest["min_val_bpb"].median()),
+    )
+
+
+def baseline_threshold(store: Stored) -> dg.MaterializeResult:
+    """The validation bpb that a candidate has to reach: the baselines' median plus the offset."""
+    experiment = store.read(Experiment)
+    knobs, path = experiment.threshold, store.locations.baseline_results_csv
+    threshold = threshold_from(
+        read_results(path),
+        seeds=experiment.baseline.seeds,
+        offset=knobs.threshold_offset,
+        min_success=knobs.min_success,
+        metric=knobs.target_metric,
+        results_csv=str(path),
+    )
+    written = store.write(threshold)
+    runs = roles.baseline_runs(store, experiment)
+    value, _ = target_threshold(threshold, knobs.target_threshold)
+    return materialized(
+        threshold,
+        written,
+        threshold_bpb=threshold.recommended_target_threshold,
+        baseline_median_bpb=threshold.median_min_val_bpb,
+        extra={"curves": plotted(store, "baseline_runs", training_curves_figure(runs, value))},
+        explicit_threshold_bpb=knobs.target_threshold,
     )
 
 

@@ -5,23 +5,41 @@ import dagster as dg
 from laneb.inference.calibration import calibration_from
 from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
+from laneb.settings import Settings
 from laneb.storage import roles
-from laneb_assets.lane import lane_asset
-from laneb_assets.metadata import materialized
-from laneb_assets.partitions import horizon_and_seed
-from laneb_assets.plots import plotted, training_curves_figure
+from laneb.storage.products import horizon_and_seed
+from laneb_assets.assets.declaring import lane_asset
+from laneb_assets.assets.training_runs import keep, run_metadata, run_spec
+from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Stored, Training
-from laneb_assets.training_runs import keep, run_metadata, run_spec
+from laneb_assets.views.metadata import materialized
+from laneb_assets.views.plots import plotted, training_curves_figure
 
 
-@lane_asset(
-    group="calibration",
-    deps=["token_shards"],
-    settings=["model", "training"],
-    partitions="horizon_and_seed",
-    kinds=["pytorch"],
-    pool="training",
-)
+def calibration_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The calibration runs, and their finals."""
+    return [
+        lane_asset(
+            settings,
+            calibration_runs,
+            group="calibration",
+            deps=["token_shards"],
+            sections=["model", "training"],
+            partitions=partitions_of(settings).horizon_and_seed,
+            kinds=["pytorch"],
+            pool="training",
+        ),
+        lane_asset(
+            settings,
+            calibration_points,
+            group="calibration",
+            deps=["calibration_runs", "baseline_results"],
+            sections=["calibration", "baseline"],
+            kinds=["numpy"],
+        ),
+    ]
+
+
 def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
     """One finished run per horizon and seed: only a run whose schedule has ended is a point of a loss curve."""
     steps, seed = horizon_and_seed(context.partition_key)
@@ -34,12 +52,6 @@ def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: 
     return materialized(result, log, **run_metadata(result))
 
 
-@lane_asset(
-    group="calibration",
-    deps=["calibration_runs", "baseline_results"],
-    settings=["calibration", "baseline"],
-    kinds=["numpy"],
-)
 def calibration_points(store: Stored) -> dg.MaterializeResult:
     """Tokens and final loss of the finished runs, the baselines' among them where schedule and shape match."""
     experiment = store.read(Experiment)

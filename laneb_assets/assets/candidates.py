@@ -7,25 +7,44 @@ from laneb.decision.rows import run_time_to_target, schema_rows
 from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
+from laneb.settings import Settings
 from laneb.storage.atomic import StorageError
 from laneb.storage.roles import candidate_role
 from laneb.storage.roles import candidate_runs as results_of
 from laneb.training.log_lines import times_to_target, tracking
-from laneb_assets.frames import SchemaRowsFrame, checked, column_schema
-from laneb_assets.lane import lane_asset
-from laneb_assets.metadata import materialized
+from laneb_assets.assets.declaring import lane_asset
+from laneb_assets.assets.training_runs import keep, run_spec
+from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Duck, Stored, Training
-from laneb_assets.training_runs import keep, run_spec
+from laneb_assets.views.frames import SchemaRowsFrame, checked, column_schema
+from laneb_assets.views.metadata import materialized
 
 
-@lane_asset(
-    group="candidates",
-    deps=["ratio_inference"],
-    settings=["model", "training"],
-    partitions="run_seed",
-    kinds=["pytorch"],
-    pool="training",
-)
+def candidate_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The candidate runs, and their rows in the schema table."""
+    return [
+        lane_asset(
+            settings,
+            candidate_runs,
+            group="candidates",
+            deps=["ratio_inference"],
+            sections=["model", "training"],
+            partitions=partitions_of(settings).run_seed,
+            kinds=["pytorch"],
+            pool="training",
+        ),
+        lane_asset(
+            settings,
+            inference_schema,
+            group="summary",
+            deps=["candidate_runs", "ratio_inference"],
+            sections=["candidates", "baseline"],
+            kinds=["duckdb"],
+            pool="duckdb",
+        ),
+    ]
+
+
 def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
     """The inferred ratio and 1.05 times it, trained to their ends; or one fallback run when inference is no basis."""
     experiment, inference = store.read(Experiment), store.read(Inference)
@@ -53,13 +72,6 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
     return materialized(version=canonical_hash(versions), **metadata)
 
 
-@lane_asset(
-    group="summary",
-    deps=["candidate_runs", "ratio_inference"],
-    settings=["candidates", "baseline"],
-    kinds=["duckdb"],
-    pool="duckdb",
-)
 def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
     """candidate_runs.csv, and the runs' rows in the DuckDB table lane_b_inference_schema with its CSV export."""
     experiment = store.read(Experiment)

@@ -6,41 +6,37 @@ import dagster as dg
 
 from laneb.corpus.checkout import find_checkout
 from laneb.corpus.checkout_tokenizer import record_checkout_tokenizer
-from laneb.corpus.documents import Corpus, open_corpus
+from laneb.corpus.documents import Corpus
 from laneb.corpus.shards import build_shards, shards_fingerprint
+from laneb.corpus.state import corpus_of
 from laneb.corpus.tokenizer import stored_tokenizer, tokenizer_fingerprint, train_tokenizer
-from laneb.knobs import DataKnobs, TrainingKnobs
+from laneb.knobs import TrainingKnobs
 from laneb.records.base import canonical_hash
-from laneb.records.corpus import TokenizerInfo, TokenShards
+from laneb.records.corpus import TokenizerInfo
 from laneb.records.experiment import Experiment
+from laneb.settings import Settings
 from laneb.storage.store import Store
-from laneb_assets.lane import lane_asset
-from laneb_assets.metadata import materialized
-from laneb_assets.progress import progress_of
+from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Stored
+from laneb_assets.views.metadata import materialized
+from laneb_assets.views.progress import progress_of
 
 SAMPLED_DOCUMENTS = 200
 """On which a checkout's tokenizer is measured."""
 
 
-def _corpus(store: Store) -> tuple[Corpus, DataKnobs]:
-    data = store.read(Experiment).data
-    cache = store.locations.corpus_dir / "content_hashes.json"
-    corpus = open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes, hash_cache=cache)
-    return corpus, data
+def corpus_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The tokenizer and the token shards. A checkout's tokenizer is that of the training settings."""
+    sections = ["data", "training"] if settings.training.backend == "nanochat" else ["data"]
+    return [
+        lane_asset(settings, tokenizer, group="corpus", sections=sections, kinds=["tokenizers"]),
+        lane_asset(settings, token_shards, group="corpus", deps=["tokenizer"], sections=["data"], kinds=["numpy"]),
+    ]
 
 
-def corpus_is_unchanged(store: Store) -> bool:
-    """Whether the text on disk is what the token shards were made of."""
-    corpus, data = _corpus(store)
-    tokenizer_id = store.read(TokenizerInfo).tokenizer_id
-    return store.read(TokenShards).corpus_fingerprint == shards_fingerprint(corpus, tokenizer_id, data.validation_share)
-
-
-@lane_asset(group="corpus", settings=["data"], kinds=["tokenizers"])
 def tokenizer(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """A byte-pair tokenizer trained on the corpus; with the nanochat backend, that of the checkout."""
-    corpus, data = _corpus(store)
+    corpus, data = corpus_of(store), store.read(Experiment).data
     training = store.read(Experiment).training
     if training.backend == "nanochat":
         info = _checkout_tokenizer(store, training, corpus, data.dataset_id or corpus.dataset_id)
@@ -69,10 +65,9 @@ def _checkout_tokenizer(store: Store, training: TrainingKnobs, corpus: Corpus, d
     return record_checkout_tokenizer(checkout, directory, dataset_id=dataset_id, sample=sample)
 
 
-@lane_asset(group="corpus", deps=["tokenizer"], settings=["data"], kinds=["numpy"])
 def token_shards(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """The corpus as train and validation tokens, memory-mapped, split by document hash."""
-    corpus, data = _corpus(store)
+    corpus, data = corpus_of(store), store.read(Experiment).data
     info = store.read(TokenizerInfo)
     name = shards_fingerprint(corpus, info.tokenizer_id, data.validation_share)
     shards = build_shards(

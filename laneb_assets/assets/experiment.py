@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from laneb.knobs import EXPERIMENT_SECTIONS, TrainingKnobs
 from laneb.records.base import canonical_hash
@@ -13,69 +12,42 @@ from laneb.settings import Settings
 from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
 from laneb.training.checkout_knobs import set_by_someone
 from laneb.training.spec import trainer_fingerprint
-from laneb_assets.lane import EXPERIMENT, key_of, settings_asset
+from laneb_assets.assets.launchpad import OVERRIDES, RESET, launchpad_config
+from laneb_assets.names import EXPERIMENT, key_of, settings_asset
 from laneb_assets.resources import Stored
 
 
-class Overrides(dg.Config):
-    """Single knobs for this experiment; empty drops the overrides that were kept."""
+def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The multi-asset of an experiment's settings; `settings` are those that the definitions were made with."""
+    experiment = settings.experiment
 
-    overrides: dict[str, Any] = Field(
-        default={},
-        description="section.name: value, such as threshold.threshold_offset: 0.03. Empty: drop the overrides.",
-    )
-
-
-def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
-    """The multi-asset of an experiment's settings; `loaded` are those that the definitions were made with."""
-    experiment = loaded.experiment
-    root = key_of(experiment, EXPERIMENT)
-    # Another profile or environment shows as a changed code version, until the settings are resolved again; an
-    # override does not, since it came from here.
-    loaded_with = canonical_hash(
-        {
-            f"{section.title}.{name}": value
-            for section in EXPERIMENT_SECTIONS
-            for name, value in loaded.section(section.title).model_dump(mode="json").items()
-            if f"{section.title}.{name}" not in loaded.overrides
-        }
-    )
-    specs = [
-        dg.AssetSpec(
-            root,
-            group_name="experiment",
-            code_version=loaded_with,
-            kinds={"toml"},
-            description="The resolved settings. Materialize with config in the launchpad to override single knobs.",
-        ),
-        *(
-            dg.AssetSpec(
-                key_of(experiment, settings_asset(section.title)),
-                deps=[root],
-                group_name="experiment",
-                description=f"The knobs of [{section.title}]: {section.__doc__}",
-            )
-            for section in EXPERIMENT_SECTIONS
-        ),
-    ]
-
-    @dg.multi_asset(name=f"{experiment}__{EXPERIMENT}", specs=specs)
-    def resolve(context: dg.AssetExecutionContext, config: Overrides, store: Stored):
+    @dg.multi_asset(name=op_name(experiment), specs=_specs(settings), config_schema=launchpad_config(settings))
+    def resolve(context: dg.AssetExecutionContext, store: Stored):
+        said = _said(context)
         try:
             refuse_foreign_work_dir(experiment, store.locations)
-            settings = apply_overrides(loaded.profile, store.locations, config.overrides)
-            record = Experiment.of(settings)
+            resolved, changes = apply_overrides(
+                settings.profile,
+                store.locations,
+                said.get(OVERRIDES, {}),
+                reset=bool(said.get(RESET, False)),
+                shown=settings.overrides,
+            )
+            record = Experiment.of(resolved)
             versions = {section.title: _version(record, section.title) for section in EXPERIMENT_SECTIONS}
         except ValueError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        for change in changes:
+            context.log.info(change)
         path = store.write(record)
         yield dg.MaterializeResult(
-            asset_key=root,
+            asset_key=key_of(experiment, EXPERIMENT),
             data_version=dg.DataVersion(record.content_hash()),
             metadata={
                 "file": dg.MetadataValue.path(str(path)),
-                "profile": settings.profile,
+                "profile": resolved.profile,
                 "overrides": dg.MetadataValue.md(_overrides_table(record)),
+                "changed": dg.MetadataValue.md("\n".join(f"- {change}" for change in changes) or "nothing"),
             },
         )
         for section in EXPERIMENT_SECTIONS:
@@ -86,7 +58,46 @@ def experiment_asset(loaded: Settings) -> dg.AssetsDefinition:
                 metadata={"knobs": dg.MetadataValue.md(_section_table(section.title, values, record.origins))},
             )
 
-    return resolve
+    return [resolve]
+
+
+def op_name(experiment: str) -> str:
+    """The op that makes the settings assets: its name in the launchpad's config."""
+    return f"{experiment}__{EXPERIMENT}"
+
+
+def _specs(settings: Settings) -> list[dg.AssetSpec]:
+    """`experiment` and its sections. Another profile or environment shows as a changed code version, until the settings
+    are resolved again; an override does not, since it comes from that very click."""
+    root = key_of(settings.experiment, EXPERIMENT)
+    return [
+        dg.AssetSpec(
+            root,
+            group_name=EXPERIMENT,
+            code_version=settings.given_fingerprint,
+            kinds={"toml"},
+            description=(
+                "The resolved settings. Materialize with config in the launchpad to override single knobs; without "
+                "config, the overrides that are kept stay."
+            ),
+        ),
+        *(
+            dg.AssetSpec(
+                key_of(settings.experiment, settings_asset(section.title)),
+                deps=[root],
+                group_name=EXPERIMENT,
+                description=f"The knobs of [{section.title}]: {section.__doc__}",
+            )
+            for section in EXPERIMENT_SECTIONS
+        ),
+    ]
+
+
+def _said(context: dg.AssetExecutionContext) -> Mapping[str, Any]:
+    """The config that was launched with, without the defaults that Dagster fills in: what is silent stays kept."""
+    ops = dict(context.run.run_config).get("ops") or {}
+    said: Mapping[str, Any] = (ops.get(context.op_def.name) or {}).get("config") or {}
+    return said
 
 
 def _version(record: Experiment, title: str) -> str:

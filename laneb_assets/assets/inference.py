@@ -4,25 +4,47 @@ import dagster as dg
 
 from laneb.decision.threshold import target_threshold
 from laneb.inference import infer
+from laneb.model.scaling import ModelShape, count_parameters
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import DatasetStats
+from laneb.settings import Settings
 from laneb.storage import roles
-from laneb_assets.lane import lane_asset
-from laneb_assets.metadata import materialized
-from laneb_assets.plots import loss_curve_figure, plotted
+from laneb.training.spec import trained_with
+from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Stored
+from laneb_assets.views.metadata import materialized
+from laneb_assets.views.plots import loss_curve_figure, plotted
 
 
-@lane_asset(
-    group="inference",
-    deps=["calibration_points", "baseline_results", "baseline_threshold", "scaling_params", "dataset_stats"],
-    settings=["inference", "threshold", "baseline"],
-    kinds=["scipy"],
-)
+def inference_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """What the ratio counts, and the ratio."""
+    shape = ["model", "data", *(["training"] if settings.training.backend == "nanochat" else [])]
+    return [
+        lane_asset(settings, scaling_params, group="inference", sections=shape, kinds=["python"]),
+        lane_asset(
+            settings,
+            ratio_inference,
+            group="inference",
+            deps=["calibration_points", "baseline_results", "baseline_threshold", "scaling_params", "dataset_stats"],
+            sections=["inference", "threshold", "baseline"],
+            kinds=["scipy"],
+        ),
+    ]
+
+
+def scaling_params(store: Stored) -> dg.MaterializeResult:
+    """The parameter counts of the model's shape; the ratio counts transformer matrices and head."""
+    experiment = store.read(Experiment)
+    model = trained_with(experiment.model, experiment.training, experiment.origins).model
+    record = count_parameters(ModelShape.of(model, experiment.data.vocab_size))
+    path = store.write(record)
+    return materialized(record, path, n_scaling_params=record.n_scaling_params, total_params=record.param_counts.total)
+
+
 def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """Tokens per scaling parameter at which a run's final loss reaches the threshold, with an interval and gates."""
     experiment = store.read(Experiment)

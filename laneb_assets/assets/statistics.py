@@ -6,15 +6,36 @@ from laneb.corpus.shards import open_shards
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.statistics import DatasetStats
+from laneb.settings import Settings
 from laneb.storage import roles
-from laneb_assets.lane import lane_asset
-from laneb_assets.metadata import materialized
-from laneb_assets.plots import plotted
+from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Stored
-from laneb_assets.statistics_plots import context_loss_figure, statistics_figure
+from laneb_assets.views.metadata import materialized
+from laneb_assets.views.plots import plotted
+from laneb_assets.views.statistics_plots import context_loss_figure, statistics_figure
 
 
-@lane_asset(group="statistics", deps=["token_shards"], settings=["statistics"], kinds=["scipy", "optuna"])
+def statistics_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The corpus' statistics; and what trained baselines add to them, where baselines are trained."""
+    stats = lane_asset(
+        settings,
+        dataset_stats,
+        group="statistics",
+        deps=["token_shards"],
+        sections=["statistics"],
+        kinds=["scipy", "optuna"],
+    )
+    loss = lane_asset(
+        settings,
+        context_loss,
+        group="statistics",
+        deps=["baseline_runs", "dataset_stats"],
+        sections=["baseline"],
+        kinds=["scipy"],
+    )
+    return [stats, loss] if settings.baseline.source == "runs" else [stats]
+
+
 def dataset_stats(store: Stored) -> dg.MaterializeResult:
     """How fast correlations and conditional entropies of the tokens decay, with power-law fits."""
     from laneb.statistics.measure import measure_dataset
@@ -46,7 +67,6 @@ def dataset_stats(store: Stored) -> dg.MaterializeResult:
     )
 
 
-@lane_asset(group="statistics", deps=["baseline_runs", "dataset_stats"], settings=["baseline"], kinds=["scipy"])
 def context_loss(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """How fast the finished baselines' loss falls with context, and the exponent that theory makes of it."""
     from laneb.statistics import context_loss_decay

@@ -5,22 +5,31 @@ import dagster as dg
 from laneb.decision.comparison import comparison_markdown, comparison_rows
 from laneb.decision.report import report_of
 from laneb.records.experiment import Experiment
+from laneb.settings import Settings
 from laneb.storage.atomic import write_text
-from laneb_assets.frames import SchemaRowsFrame, checked, column_schema
-from laneb_assets.lane import lane_asset
-from laneb_assets.metadata import materialized
-from laneb_assets.page import report_page
-from laneb_assets.plots import crossing_times_figure, plotted
+from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Duck, Stored
+from laneb_assets.views.frames import SchemaRowsFrame, checked, column_schema
+from laneb_assets.views.metadata import materialized
+from laneb_assets.views.page import report_page
+from laneb_assets.views.plots import crossing_times_figure, plotted
 
 
-@lane_asset(
-    group="summary",
-    deps=["inference_schema", "ratio_inference", "baseline_results", "baseline_threshold"],
-    settings=["candidates"],
-    kinds=["duckdb"],
-    pool="duckdb",
-)
+def summary_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The answer's asset."""
+    return [
+        lane_asset(
+            settings,
+            lane_b_summary,
+            group="summary",
+            deps=["inference_schema", "ratio_inference", "baseline_results", "baseline_threshold"],
+            sections=["candidates"],
+            kinds=["duckdb"],
+            pool="duckdb",
+        )
+    ]
+
+
 def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
     """Winner per seed, tally, and whether a candidate beats the baseline at the same threshold."""
     experiment = store.read(Experiment)

@@ -15,7 +15,7 @@ from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
 from laneb.storage.store import Store
 from laneb.training import hardware
 from laneb.training.estimate import estimate
-from laneb_assets.terminal import console
+from laneb_assets.views.terminal import console
 
 PACKAGES = (
     "dagster", "dagster-webserver", "dagster-pandas", "torch", "numpy", "scipy", "optuna", "pandas", "duckdb",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from laneb.training.log import LogError, NoLogError, TrainingLog, parse_logs
-from laneb_assets.terminal import console
+from laneb_assets.views.terminal import console
 
 
 def log_command(files: Sequence[str], *, as_json: bool, threshold: float | None) -> int:

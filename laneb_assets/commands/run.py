@@ -13,7 +13,7 @@ from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.training.launch import training_command
 from laneb.training.tracking import check_tracking
-from laneb_assets.terminal import Terminal, describe
+from laneb_assets.views.terminal import Terminal, describe
 
 
 def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> int:
@@ -23,8 +23,10 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
     started = time.monotonic()
     _check_input(settings)
     # Dagster takes most of the start-up, so bad settings are said before it is imported.
-    from laneb_assets.headless import TRAINING, Outcome, Step, make_work_dir, run_lane
     from laneb_assets.instance import open_instance
+    from laneb_assets.lane_run.steps import Outcome, Step
+    from laneb_assets.lane_run.walk import make_work_dir, run_lane
+    from laneb_assets.names import TRAINED
 
     make_work_dir(settings)
     log_path = settings.locations.local_dir / "laneb_run.log"
@@ -44,7 +46,7 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
             nonlocal trained
             if watch:
                 watch.pop().__exit__(None, None, None)
-            trained += outcome.step.asset in TRAINING and outcome.state == "done"
+            trained += outcome.step.asset in TRAINED and outcome.state == "done"
             _show(terminal, outcome)
 
         try:

@@ -16,7 +16,7 @@ from laneb.records.verdict import Summary
 from laneb.settings import Settings, load_settings
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
-from laneb_assets.terminal import console
+from laneb_assets.views.terminal import console
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,9 +5,10 @@ import pytest
 
 from laneb.records.experiment import Experiment
 from laneb.settings import load_settings
-from laneb_assets.automation import Watch, imported_results_changed, next_runs
+from laneb_assets.automation.decisions import imported_results_changed, next_runs
+from laneb_assets.automation.staleness import Staleness
 from laneb_assets.definitions import definitions_of
-from laneb_assets.staleness import Staleness
+from laneb_assets.lane import Lane
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def instance(finished_lane):
 def decide(lane, instance: dg.DagsterInstance, *, ask=next_runs):
     settings = load_settings(str(lane.profile))
     graph = definitions_of(settings).resolve_asset_graph()
-    return ask(Watch(settings, instance, Staleness(graph, instance)))
+    return ask(Staleness(Lane(settings, graph), instance))
 
 
 def report(instance: dg.DagsterInstance, name: str, version: str | None, partition: str | None = None) -> None:

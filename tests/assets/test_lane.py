@@ -19,12 +19,8 @@ from laneb.storage.overrides import write_overrides
 from laneb.storage.schema_table import SCHEMA_COLUMNS, row_from_values
 from laneb.training.run_directory import held
 from laneb_assets.definitions import definitions_of
-from laneb_assets.headless import Outcome, Step, materialize_step, run_lane, steps_of
-
-
-def run(lane) -> list[Outcome]:
-    with lane.instance() as instance:
-        return run_lane(lane.settings, instance, before=lambda step: None, after=lambda outcome: None)
+from laneb_assets.lane_run.steps import Outcome, Step, steps_of
+from laneb_assets.lane_run.walk import run_lane
 
 
 def made(outcomes: list[Outcome]) -> list[str]:
@@ -71,11 +67,10 @@ def test_runs_without_a_loss_by_context_give_a_reason_and_hold_nothing_up(finish
     for seed in (41, 42):
         run_without = store.read_run(f"baseline_s{seed}", "").model_copy(update={"context_losses": None})
         store.write_run(f"baseline_s{seed}", run_without)
-    definitions, settings = definitions_of(finished_lane.settings), finished_lane.settings
-    with finished_lane.instance() as instance:
-        for asset in ("context_loss", "lane_b_summary"):
-            outcome = materialize_step(settings, definitions, instance, Step(asset))
-            assert outcome.state == "done", outcome.error
+    settings = finished_lane.settings
+    for asset in ("context_loss", "lane_b_summary"):
+        outcome = finished_lane.materialize(asset)
+        assert outcome.state == "done", outcome.error
     assert store.read(ContextLossDecay).gamma is None
     assert "trained before" in store.read(ContextLossDecay).reason
     assert "theory's exponent" not in (settings.locations.work_dir / "summary.md").read_text()
@@ -93,11 +88,9 @@ def test_two_partitions_that_want_the_same_run_at_once_train_it_once_and_both_ha
     one_at_a_time = config.read_text()
     assert "default_limit: 1" in one_at_a_time
     config.write_text(one_at_a_time.replace("default_limit: 1", "default_limit: 2"))
-    steps = steps_of(lane.settings)
-    with lane.instance() as instance:
-        for step in steps[: steps.index(Step("baseline_runs", "41"))]:
-            outcome = materialize_step(lane.settings, definitions_of(lane.settings), instance, step)
-            assert outcome.error == ""
+    steps = steps_of(lane.assets()[0])
+    for step in steps[: steps.index(Step("baseline_runs", "41"))]:
+        assert lane.materialize(step.asset, step.partition).error == ""
     dagster = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "laneb_assets.definitions"]
     spec = planned_runs(lane.settings)[0].spec
     # Both find the run held, as one would while the other trains it.
@@ -117,7 +110,7 @@ def test_two_partitions_that_want_the_same_run_at_once_train_it_once_and_both_ha
             assert any("its result is waited for" in line for line in process.stdout)
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert lane.store.run_hash("baseline_s41") == lane.store.run_hash("laneb_calib_12_s41")
+    assert lane.store.data_version("baseline_runs", "41") == lane.store.data_version("calibration_runs", "12|41")
     [log] = lane.settings.locations.runs_dir.glob("*/train.log")
     assert log.read_text().count("Step 00000 | Validation") == 1
 
@@ -132,13 +125,13 @@ def test_the_schema_table_has_a_row_per_candidate_and_its_export_the_21_columns(
 
 
 def test_a_second_run_with_nothing_changed_makes_nothing(finished_lane) -> None:
-    assert made(run(finished_lane)) == []
+    assert made(finished_lane.run()) == []
 
 
 def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished_lane) -> None:
     write_overrides(finished_lane.settings.locations, {"threshold.threshold_offset": 0.31})
     before = {path: path.stat().st_mtime_ns for path in finished_lane.settings.locations.runs_dir.glob("*/result.json")}
-    assert set(made(run(finished_lane))) == {
+    assert set(made(finished_lane.run())) == {
         "baseline_threshold", "ratio_inference", "candidate_runs", "inference_schema", "lane_b_summary",
     }  # fmt: skip
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
@@ -146,18 +139,18 @@ def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished
 
 def test_a_statistics_knob_trains_nothing(finished_lane) -> None:
     write_overrides(finished_lane.settings.locations, {"statistics.corr_max_sep": 8})
-    names = made(run(finished_lane))
+    names = made(finished_lane.run())
     assert names[:2] == ["dataset_stats", "ratio_inference"]
     assert "baseline_runs" not in names
     assert "calibration_runs" not in names
 
 
-def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_lane) -> None:
+def test_weak_statistics_without_a_fallback_end_in_a_fallback_finished_lane.run() -> None:
     write_overrides(
         finished_lane.settings.locations,
         {"inference.alpha_fallback_mode": "none", "inference.alpha_min": 0.7, "inference.alpha_max": 0.71},
     )
-    assert [outcome.error for outcome in run(finished_lane) if outcome.state == "failed"] == []
+    assert [outcome.error for outcome in finished_lane.run() if outcome.state == "failed"] == []
     assert not finished_lane.store.read(Inference).promotable
     manifest = finished_lane.store.read_manifest()
     assert {row.mode for row in manifest} == {"fallback"}
@@ -168,7 +161,7 @@ def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_lane)
 def test_seeds_from_the_environment_reach_the_training(finished_lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANE_B_BASELINE_SEEDS", "41,7")
     monkeypatch.setenv("LANE_B_RUN_SEEDS", "7")
-    outcomes = run(finished_lane)
+    outcomes = finished_lane.run()
     trained = {outcome.step.label for outcome in outcomes if outcome.state == "done"}
     assert {"baseline_runs [7]", "candidate_runs [7]"} <= trained
     assert finished_lane.store.read(BaselineThreshold).required_seeds == ("41", "7")
@@ -205,7 +198,7 @@ def test_an_unwritable_work_directory_is_said_before_anything_is_trained(lane, t
 
 def test_why_a_run_can_not_be_trained_is_the_failure_of_its_asset(lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANE_B_WANDB_RUN_BASE", "mine")
-    failed = run(lane)[-1]
+    failed = lane.run()[-1]
     assert failed.step.label == "baseline_runs [41]"
     assert failed.error.startswith(
         "d1_i12_s41 (seed 41): LANE_B_WANDB_RUN_BASE=mine: the package wandb is not installed"
@@ -217,7 +210,7 @@ def test_a_work_directory_that_was_deleted_is_made_again(finished_lane) -> None:
     paths = (at.infer_json, at.stats_json, at.run_results_dir / "baseline_s41.json", at.duckdb_path, at.report_html)
     for path in paths:
         path.unlink()
-    names = made(run(finished_lane))
+    names = made(finished_lane.run())
     assert set(names) == {"baseline_runs", "dataset_stats", "ratio_inference", "inference_schema", "lane_b_summary"}
     assert all(path.exists() for path in paths)
 
@@ -227,8 +220,6 @@ def test_the_report_sets_experiments_that_share_a_table_side_by_side(finished_la
     assert "side by side" not in page.read_text()
     rows = [row_from_values({"run_id": "r", "seed": 41, "lane_b_decision": "fallback", "status": "ok"})]
     finished_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)
-    with finished_lane.instance() as instance:
-        step = Step("lane_b_summary")
-        materialize_step(finished_lane.settings, definitions_of(finished_lane.settings), instance, step)
+    finished_lane.materialize("lane_b_summary")
     assert "<td>other</td><td>fallback</td><td>1</td>" in page.read_text()
     assert "| other | fallback | 1 |" in page.with_name("summary.md").read_text()

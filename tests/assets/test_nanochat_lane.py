@@ -8,12 +8,7 @@ from stand_in_checkout import write_checkout
 from laneb.records.corpus import TokenizerInfo
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
-from laneb_assets.headless import TRAINING, Outcome, run_lane
-
-
-def run(lane) -> list[Outcome]:
-    with lane.instance() as instance:
-        return run_lane(lane.settings, instance, before=lambda step: None, after=lambda outcome: None)
+from laneb_assets.names import TRAINED
 
 
 def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_its_code_changes(
@@ -33,7 +28,7 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_i
         "LANE_B_EVAL_EVERY_LATE": "1",
     }.items():
         monkeypatch.setenv(name, value)
-    outcomes = run(lane)
+    outcomes = lane.run()
     assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
     assert lane.store.read(TokenizerInfo).vocab_size == 300
     runs = [lane.store.read_run(f"laneb_calib_{steps}_s41", "") for steps in (6, 18)]
@@ -45,7 +40,7 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_i
 
     script = checkout / "scripts" / "base_train.py"
     script.write_text(script.read_text().replace("bpb = 3.0", "bpb = 3.1"))
-    again = run(lane)
+    again = lane.run()
     made = {outcome.step.asset for outcome in again if outcome.state == "done"}
-    assert made.issuperset(TRAINING) and "dataset_stats" not in made
+    assert made.issuperset(TRAINED) and "dataset_stats" not in made
     assert lane.store.read_run("laneb_calib_6_s41", "").min_val_bpb == pytest.approx(3.1 - 6 / 10 + 0.041)

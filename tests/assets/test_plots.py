@@ -5,14 +5,14 @@ import io
 
 import numpy as np
 import pytest
+from laneb_assets.statistics_plots import context_loss_figure, statistics_figure
 from PIL import Image
 
 from laneb.knobs import StatisticsKnobs
 from laneb.records.runs import ContextLoss
 from laneb.records.statistics import ContextLossDecay
 from laneb.statistics import measure_dataset
-from laneb_assets.plots import plotted
-from laneb_assets.statistics_plots import context_loss_figure, statistics_figure
+from laneb_assets.views.plots import plotted
 
 pytestmark = pytest.mark.filterwarnings("error")
 

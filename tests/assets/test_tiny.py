@@ -7,7 +7,9 @@ import pytest
 from laneb.settings import load_settings
 from laneb.storage.store import Store
 from laneb_assets.definitions import definitions_of
-from laneb_assets.headless import Step, materialize_step
+from laneb_assets.lane import Lane
+from laneb_assets.lane_run.execution import materialize_step
+from laneb_assets.lane_run.steps import Step
 
 
 @pytest.mark.slow
@@ -15,9 +17,10 @@ def test_a_tiny_baseline_learns(lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NANOCHAT_BASE_DIR", str(lane.folder / "data"))
     settings = load_settings("tiny")
     definitions = definitions_of(settings)
+    assets = Lane(settings, definitions.resolve_asset_graph())
     with lane.instance() as instance:
         for step in (Step("experiment"), Step("tokenizer"), Step("token_shards"), Step("baseline_runs", "41")):
-            outcome = materialize_step(settings, definitions, instance, step)
+            outcome = materialize_step(assets, definitions, instance, step)
             assert outcome.state == "done", outcome.error
     curve = [point.bpb for point in Store(settings.locations).read_run("baseline_s41", "").val_curve]
     rises = sum(later >= earlier for earlier, later in itertools.pairwise(curve))

@@ -5,14 +5,14 @@ import pytest
 from server import Server, serving, wait_until
 
 from laneb.records.verdict import Verdict
-from laneb_assets.headless import steps_of
+from laneb_assets.lane_run.steps import steps_of
 
 pytestmark = pytest.mark.slow
 
 
 def test_materialize_all_runs_the_whole_graph_in_order_and_a_cancelled_run_frees_its_slot(lane) -> None:
     with serving(lane) as server, lane.instance() as instance:
-        names = sorted({step.asset for step in steps_of(lane.settings)} - {"experiment"})
+        names = sorted({step.asset for step in steps_of(lane.assets()[0])} - {"experiment"})
         sections = [key.path for key in _settings_keys(lane)]
         backfill = server.materialize_all([*sections, *(["micro", name] for name in names)])
         wait_until(lambda: not _under_way(instance, backfill), "the backfill ends", 420)

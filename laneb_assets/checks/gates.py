@@ -19,7 +19,7 @@ from laneb.records.inference import Inference
 from laneb.records.runs import RunResult
 from laneb.records.statistics import DatasetStats
 from laneb.storage import roles
-from laneb_assets.lane import key_of, lane_check
+from laneb_assets.names import key_of
 from laneb_assets.resources import Stored
 
 
@@ -34,7 +34,6 @@ def _finished(runs: Iterable[RunResult]) -> dg.AssetCheckResult:
     )
 
 
-@lane_check(asset="token_shards", blocking=False)
 def enough_validation_text(store: Stored) -> dg.AssetCheckResult:
     """Every evaluation reads as many validation tokens as it was asked to."""
     shards, wanted = store.read(TokenShards), store.read(Experiment).training.eval_tokens
@@ -52,7 +51,6 @@ def enough_validation_text(store: Stored) -> dg.AssetCheckResult:
     )
 
 
-@lane_check(asset="dataset_stats", blocking=False)
 def entropy_is_measured(store: Stored) -> dg.AssetCheckResult:
     """At every context length of the entropy fit, the bracket between plug-in and held-out bound is narrow."""
     stats = store.read(DatasetStats)
@@ -77,7 +75,6 @@ def entropy_is_measured(store: Stored) -> dg.AssetCheckResult:
     )
 
 
-@lane_check(asset="baseline_runs", blocking=True)
 def baselines_finished(store: Stored) -> dg.AssetCheckResult:
     """The baselines that are there trained to their horizons with finite losses."""
     seeds = store.read(Experiment).baseline.seeds
@@ -85,7 +82,6 @@ def baselines_finished(store: Stored) -> dg.AssetCheckResult:
     return _finished(store.read_run(name, "baseline_runs") for name in names)
 
 
-@lane_check(asset="calibration_runs", blocking=True)
 def calibration_finished(store: Stored) -> dg.AssetCheckResult:
     """The calibration runs that are there trained to their horizons with finite losses."""
     knobs = store.read(Experiment).calibration
@@ -93,7 +89,6 @@ def calibration_finished(store: Stored) -> dg.AssetCheckResult:
     return _finished(store.read_run(name, "calibration_runs") for name in names if store.has_run(name))
 
 
-@lane_check(asset="calibration_points", blocking=False)
 def losses_fall_with_tokens(store: Stored) -> dg.AssetCheckResult:
     """The median final loss falls from each horizon to the next."""
     calibration = store.read(Calibration)
@@ -108,13 +103,11 @@ def losses_fall_with_tokens(store: Stored) -> dg.AssetCheckResult:
     )
 
 
-@lane_check(asset="candidate_runs", blocking=False)
 def candidates_finished(store: Stored) -> dg.AssetCheckResult:
     """The candidates that are there trained to their horizons with finite losses."""
     return _finished(roles.candidate_runs(store, store.read(Experiment)).values())
 
 
-@lane_check(asset="candidate_runs", blocking=False)
 def realised_as_requested(store: Stored) -> dg.AssetCheckResult:
     """Whole steps realise the requested ratios to within 1 %."""
     experiment, inference = store.read(Experiment), store.read(Inference)

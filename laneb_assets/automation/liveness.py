@@ -9,6 +9,8 @@ import socket
 import dagster as dg
 import psutil
 
+from laneb_assets.jobs import EXPERIMENT_TAG
+
 HOST_TAG = "laneb/host"
 """On runs that `laneb run` starts: the machine that their process is on."""
 
@@ -19,12 +21,20 @@ def end_dead_runs(instance: dg.DagsterInstance, experiment: str) -> list[str]:
     """Fail the experiment's runs whose process is gone and free their pool slots; gives their ids."""
     dead = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
-        if any(key.path[0] == experiment for key in run.asset_selection or ()) and _is_gone(instance, run):
+        if belongs(run, experiment) and _is_gone(instance, run):
             instance.report_run_failed(run, "the process of this run is gone: it was killed, or its machine stopped")
             if instance.event_log_storage.supports_global_concurrency_limits:
                 instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             dead.append(run.run_id)
     return dead
+
+
+def belongs(run: dg.DagsterRun, experiment: str) -> bool:
+    """Whether a run is one of the experiment's, however it was started: a job launched by its name has a tag, all
+    others a selection of assets."""
+    if run.tags.get(EXPERIMENT_TAG) == experiment:
+        return True
+    return any(key.path[0] == experiment for key in run.asset_selection or ())
 
 
 def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from typing_extensions import Self
 
-from laneb_assets.progress import listeners
+from laneb_assets.views.progress import listeners
 
 SHOWN_NUMBERS = 4
 _POLL_SECONDS = 0.2

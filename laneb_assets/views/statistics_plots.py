@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from laneb.records.statistics import ContextLossDecay, DatasetStats
-from laneb_assets.plots import AMBER, BLUE, GREEN, GREY, INK, RED, new_axes, tokens_axis
+from laneb_assets.views.plots import AMBER, BLUE, GREEN, GREY, INK, RED, new_axes, tokens_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

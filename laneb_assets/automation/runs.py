@@ -1,0 +1,40 @@
+"""Which runs and backfills are an experiment's, however they were started, and whether one is under way."""
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+from laneb_assets.automation.liveness import belongs, end_dead_runs
+from laneb_assets.dagster_internals import BACKFILL_UNDER_WAY
+from laneb_assets.lane import Lane
+
+LOCK = ".laneb_run.lock"
+"""In the work directory: held while `laneb run` is at work there."""
+
+_ACTIVE = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def busy(lane: Lane, instance: dg.DagsterInstance) -> str | None:
+    """Why now is no time to start anything: the lane is being worked on."""
+    experiment = lane.experiment
+    if dead := end_dead_runs(instance, experiment):
+        return f"run {', '.join(run_id[:8] for run_id in dead)} was killed; what it left undone comes next"
+    for run in instance.get_runs(dg.RunsFilter(statuses=_ACTIVE)):
+        if belongs(run, experiment):
+            return f"run {run.run_id[:8]} of {experiment} is under way"
+    for backfill in instance.get_backfills(status=BACKFILL_UNDER_WAY):
+        if any(key.path[0] == experiment for key in backfill.asset_selection or ()):
+            return f"backfill {backfill.backfill_id} of {experiment} is under way"
+    lock = FileLock(lane.settings.locations.local_dir / LOCK, timeout=0)
+    try:
+        with lock:
+            return None
+    except Timeout:
+        return "laneb run is at work on this experiment"
+    except OSError:
+        return None

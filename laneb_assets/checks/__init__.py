@@ -1,0 +1,30 @@
+"""The gates on assets; `lane_checks` is all of them."""
+
+import dagster as dg
+
+from laneb.settings import Settings
+from laneb_assets.assets.declaring import lane_check
+from laneb_assets.checks.gates import (
+    baselines_finished,
+    calibration_finished,
+    candidates_finished,
+    enough_validation_text,
+    entropy_is_measured,
+    inference_gates,
+    losses_fall_with_tokens,
+    realised_as_requested,
+)
+
+
+def lane_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
+    """Every check of an experiment. With imported results, no baseline that trains is there to be judged."""
+    checks = [
+        lane_check(settings, enough_validation_text, asset="token_shards", blocking=False),
+        lane_check(settings, entropy_is_measured, asset="dataset_stats", blocking=False),
+        lane_check(settings, baselines_finished, asset="baseline_runs", blocking=True),
+        lane_check(settings, calibration_finished, asset="calibration_runs", blocking=True),
+        lane_check(settings, losses_fall_with_tokens, asset="calibration_points", blocking=False),
+        lane_check(settings, candidates_finished, asset="candidate_runs", blocking=False),
+        lane_check(settings, realised_as_requested, asset="candidate_runs", blocking=False),
+    ]
+    return [*checks, inference_gates(settings.experiment)]

@@ -1,0 +1,76 @@
+"""One step as a Dagster run in this process."""
+
+import socket
+import time
+from typing import Any
+
+import dagster as dg
+
+from laneb_assets.automation.liveness import HOST_TAG
+from laneb_assets.lane import Lane
+from laneb_assets.lane_run.steps import Outcome, Step
+from laneb_assets.names import EXPERIMENT
+from laneb_assets.resources import STOPPED
+
+BAD_INPUT = ("CorpusError", "SettingsError", "CheckoutError", "ResultsError")
+
+
+def materialize_step(lane: Lane, definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> Outcome:
+    """Materialize one step in this process.
+
+    Raises:
+        KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
+    """
+    job = definitions.resolve_implicit_global_asset_job_def()
+    started = time.monotonic()
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=lane.settings_keys if step.asset == EXPERIMENT else [lane.key(step.asset)],
+        partition_key=step.partition,
+        run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+        raise_on_error=False,
+        tags={HOST_TAG: socket.gethostname()},
+    )
+    seconds = time.monotonic() - started
+    if not result.success:
+        message, kind = _error_of(result)
+        if message.startswith(STOPPED) or kind == dg.DagsterExecutionInterruptedError.__name__:
+            raise KeyboardInterrupt
+        return Outcome(step, "failed", seconds, error=message, bad_input=kind in BAD_INPUT)
+    return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
+
+
+def _numbers_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for event in result.get_asset_materialization_events():
+        for name, value in event.materialization.metadata.items():
+            if isinstance(
+                value, (dg.FloatMetadataValue, dg.IntMetadataValue, dg.TextMetadataValue, dg.BoolMetadataValue)
+            ):
+                numbers[name] = value.value
+    return numbers
+
+
+def _failed_checks(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
+    return tuple(
+        f"{evaluation.check_name}: {evaluation.description or 'failed'}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    )
+
+
+def _error_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """What went wrong, in the words of its first cause, and the name of its class."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return str(failure.user_failure_data.description), "Failure"
+            error = failure.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                kind = str(error.cls_name)
+                message = str(error.message).strip()
+                return message.partition(": ")[2] if message.partition(": ")[0].endswith(kind) else message, kind
+    return "the run failed; its log is in the UI", ""

@@ -1,0 +1,91 @@
+"""The walk over the lane: what is up to date is left as it is, what is missing or stale is materialized, one asset (or
+partition) after another, each in a Dagster run that the UI shows like its own."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+from laneb.settings import Settings, SettingsError, read_overrides
+from laneb.storage.overrides import write_overrides
+from laneb_assets.automation.liveness import end_dead_runs
+from laneb_assets.automation.runs import LOCK
+from laneb_assets.automation.staleness import Staleness
+from laneb_assets.definitions import definitions_of
+from laneb_assets.lane import Lane
+from laneb_assets.lane_run.execution import materialize_step
+from laneb_assets.lane_run.steps import Outcome, Step, steps_of
+from laneb_assets.names import EXPERIMENT
+
+Reporter = Callable[[Outcome], None]
+
+
+def run_lane(
+    settings: Settings, instance: dg.DagsterInstance, *, before: Callable[[Step], None], after: Reporter
+) -> list[Outcome]:
+    """Materialize what isn't up to date; stop at the first failure.
+
+    Args:
+        settings: the experiment.
+        instance: where runs and materializations are kept.
+        before: called with each step that is about to be materialized.
+        after: called with each step's outcome.
+
+    Raises:
+        SettingsError: another `laneb run` works in the same work directory.
+        KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
+    """
+    outcomes: list[Outcome] = []
+    with _only_one(settings):
+        definitions = definitions_of(settings)
+        lane = Lane(settings, definitions.resolve_asset_graph())
+        if dict(settings.overrides) != read_overrides(settings.locations):
+            write_overrides(settings.locations, settings.overrides)
+        end_dead_runs(instance, settings.experiment)
+        for step in steps_of(lane):
+            if step.asset != EXPERIMENT and Staleness(lane, instance).up_to_date(step.asset, step.partition):
+                outcome = Outcome(step, "up to date")
+            else:
+                before(step)
+                outcome = materialize_step(lane, definitions, instance, step)
+            outcomes.append(outcome)
+            after(outcome)
+            if outcome.state == "failed":
+                break
+    return outcomes
+
+
+def make_work_dir(settings: Settings) -> None:
+    """Make the work directory on this machine; a SettingsError says when that is impossible."""
+    try:
+        settings.locations.local_dir.mkdir(parents=True, exist_ok=True)
+        (settings.locations.local_dir / LOCK).touch()
+    except OSError as error:
+        raise SettingsError(
+            [
+                f"{settings.locations.work_dir} can't be written: {error.strerror or error}. Choose another place with "
+                "--work-dir, LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
+            ]
+        ) from None
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """One `laneb run` at a time in a work directory; the lock dies with its holder."""
+    make_work_dir(settings)
+    # A sensor looks at the lock now and then, for a moment.
+    lock = FileLock(settings.locations.local_dir / LOCK, timeout=2)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SettingsError(
+            [
+                f"another laneb run is at work in {settings.locations.work_dir}: wait for it, or choose another "
+                "--work-dir."
+            ]
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,19 @@
+"""What assets are called: `<experiment>/<asset>`, so that several experiments share one UI."""
+
+import dagster as dg
+
+EXPERIMENT = "experiment"
+"""The asset of the resolved settings."""
+
+TRAINED = ("baseline_runs", "calibration_runs", "candidate_runs")
+"""The assets whose partitions are training runs."""
+
+
+def key_of(experiment: str, name: str) -> dg.AssetKey:
+    """The key of an asset, by its short name."""
+    return dg.AssetKey([experiment, name])
+
+
+def settings_asset(section: str) -> str:
+    """The short name of the asset that holds a settings section."""
+    return f"{section}_settings"
