@@ -77,7 +77,12 @@ class DataKnobs(Section):
     """The text: where it comes from, how it is tokenized and split."""
 
     title: ClassVar[str] = "data"
-    corpus: str = knob("", "LANE_B_CORPUS", "file, folder or glob of text; empty: the embedded corpus", on_host="path")
+    corpus: str = knob(
+        "",
+        "LANE_B_CORPUS",
+        "file, folder or glob of text; empty: the embedded corpus",
+        on_host="path",
+    )
     dataset_id: str = knob("", "LANE_B_DATASET_ID", "name in all records; empty: from the corpus")
     text_column: str = knob("text", "LANE_B_TEXT_COLUMN", "column or key that holds the text", min_length=1)
     max_bytes: int = knob(-1, "LANE_B_CORPUS_MAX_BYTES", "UTF-8 bytes read at most [bytes]; -1: all", ge=-1)
@@ -112,7 +117,12 @@ class TrainingKnobs(Section):
     backend: Literal["builtin", "nanochat", "simulated"] = knob(
         "builtin", "LANE_B_BACKEND", "whose training loop runs; simulated: none, curves are drawn from a loss surface"
     )
-    nanochat_dir: str = knob("", "LANE_B_NANOCHAT_DIR", "nanochat checkout, for backend nanochat", on_host="path")
+    nanochat_dir: str = knob(
+        "",
+        "LANE_B_NANOCHAT_DIR",
+        "nanochat checkout, for backend nanochat",
+        on_host="path",
+    )
     nanochat_python: str = knob(
         "", "LANE_B_NANOCHAT_PYTHON", "its interpreter; empty: its .venv, else this one", on_host="path"
     )

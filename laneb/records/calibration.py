@@ -28,3 +28,5 @@ class Calibration(Record):
     mode: str
     baseline_required_seeds: tuple[str, ...]
     points: tuple[CalibrationPoint, ...]
+    run_versions: tuple[str, ...] = ()
+    """Identity of each run behind the points: readers look at the runs' curves too, not at the finals alone."""

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from laneb.inference.calibration import calibration_from
-from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings
 from laneb.storage import roles
@@ -61,12 +60,12 @@ def calibration_points(store: Stored) -> dg.MaterializeResult:
         baselines=roles.baseline_runs(store, experiment),
         required_seeds=experiment.baseline.seeds,
     )
+    calibration = calibration.model_copy(update={"run_versions": tuple(run.content_hash() for run in runs)})
     path = store.write(calibration)
     losses = [point.loss for point in calibration.points]
     return materialized(
-        path=path,
-        # Its readers look at the runs' curves too, not at the finals alone.
-        version=canonical_hash([calibration.content_hash(), [run.content_hash() for run in runs]]),
+        calibration,
+        path,
         extra={"curves": plotted(store, "calibration_runs", training_curves_figure(runs, None))},
         points=len(losses),
         lowest_bpb=min(losses),

@@ -4,9 +4,10 @@ import dagster as dg
 
 from laneb.decision.candidates import plan_candidates
 from laneb.decision.rows import run_time_to_target, schema_rows
-from laneb.records.base import canonical_hash
+from laneb.records.candidates import MODES
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
+from laneb.records.runs import MadeFor
 from laneb.settings import Settings
 from laneb.storage.atomic import StorageError
 from laneb.storage.roles import candidate_role
@@ -49,8 +50,9 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
     """The inferred ratio and 1.05 times it, trained to their ends; or one fallback run when inference is no basis."""
     experiment, inference = store.read(Experiment), store.read(Inference)
     seed = int(context.partition_key)
-    versions, metadata = [], {}
-    for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio):
+    metadata = {}
+    planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio)
+    for candidate in planned:
         result = trainer.train(context, run_spec(store, seed=seed, ratio=candidate.ratio))
         time = run_time_to_target(result, inference.target_metric_threshold, experiment.candidates)
         result = keep(
@@ -58,10 +60,10 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
             result,
             role=candidate_role(candidate.mode, seed),
             log=store.locations.log_dir / f"{candidate.run_id}.log",
+            made_for=MadeFor(requested_ratio=candidate.ratio, threshold=inference.target_metric_threshold),
             before=tracking(inference.target_metric_threshold) + "\n",
             after="\n".join([*times_to_target(time), ""]),
         )
-        versions.append([candidate.mode, candidate.ratio, result.content_hash()])
         metadata |= {
             f"{candidate.mode}_ratio": candidate.ratio,
             f"{candidate.mode}_realised_ratio": result.realised_ratio,
@@ -69,7 +71,9 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
             f"{candidate.mode}_time_to_target_sec": time.measured_sec,
             f"{candidate.mode}_status": result.status,
         }
-    return materialized(version=canonical_hash(versions), **metadata)
+    for mode in set(MODES) - {candidate.mode for candidate in planned}:
+        store.forget_run(candidate_role(mode, seed))
+    return materialized(version=store.data_version("candidate_runs", context.partition_key), **metadata)
 
 
 def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:

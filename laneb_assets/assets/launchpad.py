@@ -1,5 +1,5 @@
-"""The config of `experiment` in Dagster's launchpad, generated from the knobs: typed, described, and refused while it is
-typed where a name is unknown. It opens with the overrides that are kept.
+"""The config of `experiment` in Dagster's launchpad, generated from the knobs: typed, described, and refused while it
+is typed where a name is unknown. It opens with the overrides that are kept.
 
 Left out are the knobs that name partitions (definitions load with them) and those that name a file, a program or its
 arguments on the machine: whoever may click may not thereby run programs.

@@ -3,7 +3,7 @@
 from laneb.places import AnyPath
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
-from laneb.records.runs import RunResult
+from laneb.records.runs import MadeFor, RunResult
 from laneb.storage.atomic import write_text
 from laneb.storage.checksums import checksum
 from laneb.storage.store import Store
@@ -20,14 +20,25 @@ def run_spec(store: Store, *, seed: int, steps: int = -1, ratio: float | None = 
     )
 
 
-def keep(store: Store, result: RunResult, *, role: str, log: AnyPath, before: str = "", after: str = "") -> RunResult:
+def keep(
+    store: Store,
+    result: RunResult,
+    *,
+    role: str,
+    log: AnyPath,
+    made_for: MadeFor | None = None,
+    before: str = "",
+    after: str = "",
+) -> RunResult:
     """Keep a run's result under its role, and its log at the place that the contract names.
 
     The run knows no threshold, so lines about one (`before` and `after` the log's own) are added to the copy.
     """
     text = before + run_log(store.locations.runs_dir / result.run_id, result) + after
     write_text(log, text)
-    kept = result.model_copy(update={"log_path": str(log), "log_checksum": checksum(text.encode())})
+    kept = result.model_copy(
+        update={"log_path": str(log), "log_checksum": checksum(text.encode()), "made_for": made_for}
+    )
     store.write_run(role, kept)
     return kept
 

@@ -21,10 +21,11 @@ def lane_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     checks = [
         lane_check(settings, enough_validation_text, asset="token_shards", blocking=False),
         lane_check(settings, entropy_is_measured, asset="dataset_stats", blocking=False),
-        lane_check(settings, baselines_finished, asset="baseline_runs", blocking=True),
         lane_check(settings, calibration_finished, asset="calibration_runs", blocking=True),
         lane_check(settings, losses_fall_with_tokens, asset="calibration_points", blocking=False),
         lane_check(settings, candidates_finished, asset="candidate_runs", blocking=False),
         lane_check(settings, realised_as_requested, asset="candidate_runs", blocking=False),
     ]
+    if settings.baseline.source == "runs":
+        checks.append(lane_check(settings, baselines_finished, asset="baseline_runs", blocking=True))
     return [*checks, inference_gates(settings.experiment)]

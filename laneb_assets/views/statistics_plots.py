@@ -1,8 +1,9 @@
 """Plots of the statistics: decay of correlation, of conditional entropy, and of the loss with context."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from laneb.records.statistics import ContextLossDecay, DatasetStats
 from laneb_assets.views.plots import AMBER, BLUE, GREEN, GREY, INK, RED, new_axes, tokens_axis
@@ -88,12 +89,14 @@ def _law(
     """The curve of a fit over the range of x, where there is a fit."""
     if amplitude is None or exponent is None or not x:
         return
-    low, high = math.log(min(x)), math.log(max(x))
-    grid = [math.exp(low + (high - low) * step / 100) for step in range(101)]
+    grid = np.geomspace(min(x), max(x), 101)
+    # A fit to almost nothing can have any exponent: what is beyond floating point is left out of the curve.
+    with np.errstate(over="ignore"):
+        curve = offset + amplitude * np.power(grid, -exponent)
     label = f"{name}: exponent {exponent:.3f}"
     label += "" if interval is None else " ({:.2f} to {:.2f})".format(*interval)
     label += "" if r2 is None else f", R² {r2:.3f}"
-    axes.plot(grid, [offset + amplitude * n**-exponent for n in grid], linewidth=1.2, label=label, **style)
+    axes.plot(grid, np.where(np.isfinite(curve), curve, np.nan), linewidth=1.2, label=label, **style)
 
 
 def context_loss_figure(decay: ContextLossDecay) -> "Figure":

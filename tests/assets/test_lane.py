@@ -140,12 +140,12 @@ def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished
 def test_a_statistics_knob_trains_nothing(finished_lane) -> None:
     write_overrides(finished_lane.settings.locations, {"statistics.corr_max_sep": 8})
     names = made(finished_lane.run())
-    assert names[:2] == ["dataset_stats", "ratio_inference"]
+    assert names[:3] == ["dataset_stats", "context_loss", "ratio_inference"]
     assert "baseline_runs" not in names
     assert "calibration_runs" not in names
 
 
-def test_weak_statistics_without_a_fallback_end_in_a_fallback_finished_lane.run() -> None:
+def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_lane) -> None:
     write_overrides(
         finished_lane.settings.locations,
         {"inference.alpha_fallback_mode": "none", "inference.alpha_min": 0.7, "inference.alpha_max": 0.71},

@@ -5,7 +5,6 @@ import io
 
 import numpy as np
 import pytest
-from laneb_assets.statistics_plots import context_loss_figure, statistics_figure
 from PIL import Image
 
 from laneb.knobs import StatisticsKnobs
@@ -13,6 +12,7 @@ from laneb.records.runs import ContextLoss
 from laneb.records.statistics import ContextLossDecay
 from laneb.statistics import measure_dataset
 from laneb_assets.views.plots import plotted
+from laneb_assets.views.statistics_plots import context_loss_figure, statistics_figure
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from laneb.places import Locations
 from laneb.settings import (
     Settings,
     SettingsError,
@@ -147,43 +148,66 @@ def test_an_unknown_profile_names_the_known_ones(tmp_path: Path) -> None:
         load_settings("huge", environ={})
 
 
-def test_overrides_of_the_launchpad_are_kept_until_an_empty_config_drops_them(
-    profile: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def places(profile: Path, monkeypatch: pytest.MonkeyPatch) -> Locations:
     monkeypatch.setenv("NANOCHAT_BASE_DIR", str(profile.parent / "data"))
-    at = load(profile).locations
-    assert apply_overrides(str(profile), at, {"statistics.corr_max_sep": 32}).statistics.corr_max_sep == 32
-    assert load(profile).statistics.corr_max_sep == 32
-    apply_overrides(str(profile), at, {})
-    assert load(profile).statistics.corr_max_sep == 64
+    return load(profile).locations
 
 
-def test_the_launchpad_refuses_partitions_and_what_the_environment_sets(
-    profile: Path, monkeypatch: pytest.MonkeyPatch
+def test_overrides_of_the_launchpad_are_kept_beside_each_other_until_a_reset(profile: Path, places: Locations) -> None:
+    first, said = apply_overrides(str(profile), places, {"statistics.corr_max_sep": 32})
+    assert first.statistics.corr_max_sep == load(profile).statistics.corr_max_sep == 32
+    assert said == ["statistics.corr_max_sep: 32, new"]
+    second, said = apply_overrides(str(profile), places, {"threshold.threshold_offset": 0.03})
+    assert (second.statistics.corr_max_sep, second.threshold.threshold_offset) == (32, 0.03)
+    silent, said = apply_overrides(str(profile), places, {})
+    assert (silent.statistics.corr_max_sep, said) == (32, [])
+    third, said = apply_overrides(str(profile), places, {"statistics.corr_max_sep": 32}, reset=True)
+    assert (third.statistics.corr_max_sep, third.threshold.threshold_offset) == (32, 0.05)
+    assert said == ["threshold.threshold_offset: the override 0.03 is dropped"]
+    assert apply_overrides(str(profile), places, {}, reset=True)[0].statistics.corr_max_sep == 64
+
+
+def test_a_launchpad_that_shows_an_older_override_than_the_kept_one_is_refused(
+    profile: Path, places: Locations
 ) -> None:
-    monkeypatch.setenv("NANOCHAT_BASE_DIR", str(profile.parent / "data"))
+    shown = {"statistics.corr_max_sep": 32}
+    write_overrides(places, {"statistics.corr_max_sep": 16})
+    with pytest.raises(SettingsError, match=r"opened with 32, .* since then 16 is kept. Reload"):
+        apply_overrides(str(profile), places, {**shown, "threshold.threshold_offset": 0.03}, shown=shown)
+    assert load(profile).statistics.corr_max_sep == 16
+    # With a reset, what is named is meant.
+    assert apply_overrides(str(profile), places, shown, shown=shown, reset=True)[0].statistics.corr_max_sep == 32
+
+
+def test_the_launchpad_refuses_partitions_programs_and_what_the_environment_sets_all_at_once(
+    profile: Path, places: Locations, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANE_B_CORR_MAX_SEP", "16")
-    at = load(profile).locations
-    for overrides, said in [
-        ({"baseline.seeds": [1, 2]}, "reload the code location"),
-        ({"statistics.corr_max_sep": 32}, "the environment sets it"),
-        ({"threshold.offset": 1}, "no such setting"),
-        ({"places.work_dir": "x"}, "LANE_B_WORK_DIR"),
-        ({"model.depth": 0}, "at least 1"),
-    ]:
-        with pytest.raises(SettingsError, match=said):
-            apply_overrides(str(profile), at, overrides)
-    assert not at.overrides_json.exists()
+    wrong = {
+        "baseline.seeds": ([1, 2], "reload the code location"),
+        "training.nanochat_python": ("/bin/true", "names a file, a program or its arguments"),
+        "training.launcher_args": ("--no-python rm", "names a file, a program or its arguments"),
+        "data.corpus": ("/etc", "names a file, a program or its arguments"),
+        "threshold.offset": (1, "no such setting"),
+        "places.work_dir": ("x", "LANE_B_WORK_DIR"),
+        "model.depth": (0, "at least 1"),
+    }
+    with pytest.raises(SettingsError) as refused:
+        apply_overrides(str(profile), places, {key: value for key, (value, _) in wrong.items()})
+    assert len(refused.value.problems) == len(wrong)
+    for problem, (_, said) in zip(refused.value.problems, wrong.values(), strict=True):
+        assert said in problem
+    with pytest.raises(SettingsError, match="the environment sets it"):
+        apply_overrides(str(profile), places, {"statistics.corr_max_sep": 32})
+    assert not places.overrides_json.exists()
 
 
-def test_seeds_that_were_set_before_survive_an_empty_launchpad_config(
-    profile: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NANOCHAT_BASE_DIR", str(profile.parent / "data"))
-    at = load(profile).locations
-    write_overrides(at, {"candidates.run_seeds": [7], "statistics.corr_max_sep": 32})
-    settings = apply_overrides(str(profile), at, {})
-    assert settings.candidates.run_seeds == (7,)
+def test_seeds_and_what_names_a_program_survive_a_reset_by_the_launchpad(profile: Path, places: Locations) -> None:
+    fixed = {"candidates.run_seeds": [7], "training.launcher_args": "--nproc-per-node=2"}
+    write_overrides(places, {**fixed, "statistics.corr_max_sep": 32})
+    settings, _ = apply_overrides(str(profile), places, {}, reset=True)
+    assert settings.overrides == fixed
     assert settings.statistics.corr_max_sep == 64
 
 
