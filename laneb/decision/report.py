@@ -48,7 +48,7 @@ class Report:
         inference = self.inference
         if inference.inferred_target_param_data_ratio is None:
             return f"no ratio inferred ({inference.solve_status}); the fallback ratio was trained"
-        low, high = inference.finals_ratio_low, inference.finals_ratio_high
+        low, high = inference.ratio_low, inference.ratio_high
         interval = "" if low is None or high is None else f", 95 % interval {low:.4g} to {high:.4g}"
         weak = " (weak)" if inference.finals_interval_weak else ""
         return (
@@ -105,7 +105,7 @@ class Report:
             "summary": self.summary.model_dump(mode="json"),
             "verdict": self.verdict.model_dump(mode="json"),
             "inferred_target_param_data_ratio": self.inference.inferred_target_param_data_ratio,
-            "ratio_interval": [self.inference.finals_ratio_low, self.inference.finals_ratio_high],
+            "ratio_interval": [self.inference.ratio_low, self.inference.ratio_high],
             "target_metric_threshold": self.inference.target_metric_threshold,
             "solve_status": self.inference.solve_status,
             "promotable": self.inference.promotable,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import median
-from typing import Literal
 
 import numpy as np
 
 from laneb.inference.calibration import finals_of
 from laneb.inference.exponent import Exponent, ExponentStatistics, choose_exponent
-from laneb.inference.gates import Solution, judge_gates
-from laneb.inference.horizon import solve_horizon
+from laneb.inference.gates import judge_gates
 from laneb.inference.loss_curve import LossCurve, fit_loss_curve, trend_correlation
 from laneb.inference.ratio import RatioEstimate, infer_ratio
 from laneb.inference.sensitivity import sensitivity_table
+from laneb.inference.solution import Solution, solution_at_fixed_alpha, solution_of_finals
 from laneb.knobs import InferenceKnobs
 from laneb.records.base import utc_now
 from laneb.records.calibration import Calibration
@@ -45,6 +44,7 @@ def infer(
     inference: InferenceKnobs,
     default_ratio: float,
     required_seeds: Sequence[int],
+    threshold_offset: float | None = None,
 ) -> Inference:
     """From statistics and finished runs to the ratio that candidates train at, with the gates that it passed.
 
@@ -58,6 +58,8 @@ def infer(
         inference: the knobs.
         default_ratio: tokens per scaling parameter of a fallback run; sets the feasibility limit.
         required_seeds: baseline seeds that count.
+        threshold_offset: where `threshold` is the median of the baselines plus this [bpb], and not an explicit one: the
+            horizon is then the one whose loss lies so far above the baselines' own, in which seed effects cancel.
 
     Returns:
         The record of infer.json; `promotable` says whether candidates may train at its ratio.
@@ -69,20 +71,22 @@ def infer(
     points = finals_of(calibration)
     n_scaling = scaling.n_scaling_params
     given = None if exponent.free or exponent.alpha is None or exponent.alpha <= 0 else exponent.alpha
-    estimate = infer_ratio(points, threshold=threshold, n_scaling_params=n_scaling, alpha=given)
+    baseline_tokens = None if threshold_offset is None else baseline_horizon(calibration, baselines, required_seeds)
+    estimate = infer_ratio(
+        points, threshold=threshold, n_scaling_params=n_scaling, alpha=given, baseline_tokens=baseline_tokens,
+        offset=0.0 if threshold_offset is None or baseline_tokens is None else threshold_offset,
+    )  # fmt: skip
     alpha = exponent.alpha if exponent.alpha is not None else estimate.alpha
     fixed = fit_loss_curve(calibration.calib_tokens, calibration.calib_metrics, alpha=alpha)
-    closed = solve_horizon(fixed, threshold)
+    finals, closed = solution_of_finals(estimate), solution_at_fixed_alpha(estimate, fixed)
+    solution = finals if inference.solve_method == "finals" else closed
     limit = inference.unreachable_mult * default_ratio * n_scaling
-    if inference.solve_method == "finals":
-        solution = Solution(estimate.tokens, estimate.status, limit)
-    else:
-        solution = Solution(closed.tokens, closed.status, limit)
     gates = judge_gates(
-        stats=stats, exponent=exponent, estimate=estimate, solution=solution, knobs=inference,
-        fixed_alpha_r2=fixed.r2, runs=runs, baselines=baselines,
+        stats=stats, exponent=exponent, estimate=estimate, solution=solution, limit_tokens=limit, knobs=inference,
+        runs=runs, baselines=baselines,
     )  # fmt: skip
     ratio = None if solution.tokens is None else solution.tokens / n_scaling
+    feasible = solution.tokens is not None and solution.tokens <= limit
     return Inference(
         timestamp_utc=utc_now(),
         dataset_id=stats.dataset_id,
@@ -96,26 +100,41 @@ def infer(
         inferred_target_param_data_ratio=ratio,
         confirmation_ratio=None if ratio is None else CONFIRMATION_FACTOR * ratio,
         feasibility_limit_tokens=limit,
-        feasibility_flag=_feasibility(solution),
+        feasibility_flag="feasible" if feasible else "likely_unreachable",
         solve_status=solution.status,
         solve_method=inference.solve_method,
-        fixed_alpha_target_tokens=closed.tokens,
-        fixed_alpha_target_param_data_ratio=None if closed.tokens is None else closed.tokens / n_scaling,
-        fixed_alpha_solve_status=closed.status,
+        exponent_in_use=_known(solution.exponent),
         promotable=ratio is not None and not any(gate.severity == "blocking" and not gate.passed for gate in gates),
-        warnings=_all_warnings(estimate, fixed, ratio, baselines),
+        warnings=_all_warnings(
+            estimate,
+            fixed,
+            ratio,
+            calibration,
+            baselines,
+            unanchored=threshold_offset is not None and not baseline_tokens,
+        ),
         gates=gates,
-        sensitivity=sensitivity_table(points, estimate, threshold=threshold, n_scaling_params=n_scaling, alpha=given),
+        sensitivity=sensitivity_table(points, estimate),
         **_exponent_fields(exponent),
         **_calibration_fields(calibration, fixed),
         **_finals_fields(estimate),
+        **_interval_fields("", solution, n_scaling),
+        **_interval_fields("fixed_alpha_", closed, n_scaling),
+        fixed_alpha_target_tokens=closed.tokens,
+        fixed_alpha_target_param_data_ratio=None if closed.tokens is None else closed.tokens / n_scaling,
+        fixed_alpha_solve_status=closed.status,
     )
 
 
-def _feasibility(solution: Solution) -> Literal["feasible", "likely_unreachable"]:
-    return (
-        "feasible" if solution.tokens is not None and solution.tokens <= solution.limit_tokens else "likely_unreachable"
-    )
+def baseline_horizon(
+    calibration: Calibration, baselines: Sequence[RunResult], required_seeds: Sequence[int]
+) -> int | None:
+    """The one horizon [tokens] of the baselines behind the threshold; None where not all of them are points of it."""
+    points = {(point.seed, point.tokens) for point in calibration.points}
+    own = [run for run in baselines if run.seed in required_seeds]
+    horizons = {run.tokens for run in own}
+    complete = {run.seed for run in own} == set(required_seeds) and len(horizons) == 1
+    return horizons.pop() if complete and all((run.seed, run.tokens) in points for run in own) else None
 
 
 def _exponent_fields(exponent: Exponent) -> dict[str, object]:
@@ -156,13 +175,15 @@ def _finals_fields(estimate: RatioEstimate) -> dict[str, object]:
     return {
         "finals_target_tokens": estimate.tokens,
         "finals_target_param_data_ratio": estimate.ratio,
+        "finals_goal": estimate.goal,
+        "finals_baseline_tokens": estimate.lane.target.baseline_tokens,
         "finals_ratio_low": _known(low) if solved else None,
         "finals_ratio_high": _known(high) if solved else None,
         "finals_interval_method": estimate.interval_method,
         "finals_interval_weak": estimate.weak,
-        "finals_alpha": estimate.alpha,
-        "finals_alpha_low": _known(estimate.alpha_interval[0]),
-        "finals_alpha_high": _known(estimate.alpha_interval[1]),
+        "finals_alpha": estimate.curve.alpha,
+        "finals_alpha_low": _known(estimate.own_alpha_interval[0]),
+        "finals_alpha_high": _known(estimate.own_alpha_interval[1]),
         "finals_amplitude": _known(estimate.curve.amplitude),
         "finals_asymptote": _known(estimate.curve.asymptote),
         "finals_r2": _known(estimate.curve.r2),
@@ -174,14 +195,30 @@ def _finals_fields(estimate: RatioEstimate) -> dict[str, object]:
     }
 
 
+def _interval_fields(prefix: str, solution: Solution, n_scaling: int) -> dict[str, object]:
+    low, high = (_known(end / n_scaling) if solution.tokens is not None else None for end in solution.interval)
+    return {f"{prefix}ratio_low": low, f"{prefix}ratio_high": high}
+
+
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
 def _all_warnings(
-    estimate: RatioEstimate, fixed: LossCurve, ratio: float | None, baselines: Sequence[RunResult]
+    estimate: RatioEstimate,
+    fixed: LossCurve,
+    ratio: float | None,
+    calibration: Calibration,
+    baselines: Sequence[RunResult],
+    *,
+    unanchored: bool,
 ) -> tuple[str, ...]:
-    found = list(estimate.warnings)
+    found = [*calibration.warnings, *estimate.warnings]
+    if unanchored:
+        found.append(
+            "not every baseline that the threshold comes from is a point of the loss curve at one horizon, so the "
+            "threshold is taken as exact: its own scatter is not in the interval"
+        )
     own = [run.realised_ratio for run in baselines if run.status == "ok"]
     if ratio is not None and own and (1 - LITTLE_TO_WIN) * median(own) <= ratio <= median(own):
         found.append(

@@ -22,7 +22,7 @@ SHAPE_AND_SCHEDULE = (
     "warmdown_ratio",
     "warmdown_shape",
 )
-"""What two runs must share for their finals to lie on one loss curve."""
+"""What two runs must share, beside the recipe, for their finals to lie on one loss curve."""
 
 
 class CalibrationError(ValueError):
@@ -39,18 +39,19 @@ def calibration_from(
     """The finals of finished runs, and per horizon their median over seeds.
 
     A point's tokens are `steps * total_batch_size`, its loss the lowest validation bpb of the run, the same quantity
-    that the threshold is taken from. Baselines join where batch, shape and schedule are those of the calibration
-    runs; a run that is a baseline too (equal fingerprint) counts once.
+    that the threshold is taken from. Baselines join where batch, shape, schedule and recipe are those of the
+    calibration runs; a run that is a baseline too (equal fingerprint) counts once.
 
     Args:
         runs: the calibration runs, all finished.
-        baselines: baseline runs; the failed and those of another batch, shape or schedule are left out.
+        baselines: baseline runs; the failed and those of another batch, shape or schedule are left out, and those of
+            another recipe too, which `warnings` names; imported ones that tell no recipe join with a warning.
         total_batch_size: tokens per step that the runs must have; None: that of the first run.
         required_seeds: the baseline seeds, for the record.
 
     Raises:
-        CalibrationError: no run, a run that failed or did not reach its horizon, or runs of different batch, shape or
-            schedule among the calibration runs (each named with its value).
+        CalibrationError: no run, a run that failed or did not reach its horizon, or runs of different batch, shape,
+            schedule or recipe among the calibration runs (each named with its value).
     """
     if not runs:
         raise CalibrationError("there are no calibration runs. Materialize calibration_runs, or run: laneb run")
@@ -68,11 +69,7 @@ def calibration_from(
             f"calibration run {runs[0].run_id} trained on {runs[0].total_batch_size:,} tokens per step, not {batch:,}. "
             f"Rerun it at the batch of the experiment."
         )
-    joined = [
-        run
-        for run in baselines
-        if not unfinished_reason(run) and shape_and_schedule(run) == shape_and_schedule(runs[0])
-    ]
+    joined, warnings = _joining(runs[0], baselines)
     points = _points([*runs, *joined])
     by_horizon: dict[int, list[float]] = defaultdict(list)
     for point in points:
@@ -90,7 +87,37 @@ def calibration_from(
         mode="finished_runs_and_baselines" if joined else "finished_runs",
         baseline_required_seeds=tuple(str(seed) for seed in required_seeds),
         points=tuple(points),
+        warnings=warnings,
     )
+
+
+def _joining(run: RunResult, baselines: Sequence[RunResult]) -> tuple[list[RunResult], tuple[str, ...]]:
+    """The baselines whose finals lie on the loss curve of `run`, and what to say of the others, by name."""
+    alike = [
+        other
+        for other in baselines
+        if not unfinished_reason(other) and shape_and_schedule(other) == shape_and_schedule(run)
+    ]
+    joined = [other for other in alike if other.recipe == run.recipe or _recipe_unknown(other)]
+    others = [other.run_id for other in alike if other not in joined]
+    unknown = [other.run_id for other in joined if other.recipe != run.recipe]
+    warnings = []
+    if others:
+        warnings.append(
+            f"{', '.join(others)}: another recipe (settings, corpus or code) than the calibration runs', so their "
+            f"finals are left out of the loss curve. Rerun them for the same recipe to let them join."
+        )
+    if unknown:
+        warnings.append(
+            f"{', '.join(unknown)}: imported without a recipe, so whether their finals lie on the calibration runs' "
+            f"loss curve can't be checked. They join it."
+        )
+    return joined, tuple(warnings)
+
+
+def _recipe_unknown(run: RunResult) -> bool:
+    """An imported run's recipe holds only what its row and log tell, so it equals no other."""
+    return not run.recipe or run.backend == "imported"
 
 
 def unfinished_reason(run: RunResult) -> str:
@@ -125,12 +152,17 @@ def _points(runs: Sequence[RunResult]) -> list[CalibrationPoint]:
 
 
 def shape_and_schedule(run: RunResult) -> tuple[object, ...]:
-    """What runs on one loss curve have in common."""
+    """What runs on one loss curve have in common beside their recipe."""
     return tuple(getattr(run, name) for name in SHAPE_AND_SCHEDULE)
 
 
+def kind_of(run: RunResult) -> tuple[object, ...]:
+    """What runs on one loss curve have in common."""
+    return (*shape_and_schedule(run), run.recipe)
+
+
 def _refuse_mixed(runs: Sequence[RunResult]) -> None:
-    for name in SHAPE_AND_SCHEDULE:
+    for name in (*SHAPE_AND_SCHEDULE, "recipe"):
         by_value: dict[object, list[str]] = defaultdict(list)
         for run in runs:
             by_value[getattr(run, name)].append(run.run_id)

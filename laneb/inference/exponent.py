@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from laneb.inference.calibration import finals_of
-from laneb.inference.lane import ASSUMED_ALPHA, fit_cells
+from laneb.inference.lane import ASSUMED_ALPHA, EXPONENT_HORIZONS, fit_cells
 from laneb.inference.levels import cells_from
 from laneb.inference.loss_curve import LossCurveError, fit_loss_curve
 from laneb.inference.points import checked_points
@@ -53,8 +53,8 @@ class Exponent:
     raw: float | None
     """What the statistics give."""
     raw_plausible: bool
-    low_quality: bool
-    """A fit that the mapping uses has a weak R^2."""
+    weakness: str
+    """Why the exponent, or the statistics that gave none, are of low quality; empty where they are not."""
     usable: bool
     """It may set the horizon: the statistics' exponent if plausible and of good quality, any other one if found."""
     free: bool = False
@@ -64,6 +64,11 @@ class Exponent:
     baseline_seeds: int = 0
     reason: str = ""
     """Why it is not the statistics' exponent, or why there is none."""
+
+    @property
+    def low_quality(self) -> bool:
+        """A fit that it rests on is weak, or measures the sample rather than the text."""
+        return bool(self.weakness)
 
 
 def exponent_from_statistics(stats: ExponentStatistics, knobs: InferenceKnobs) -> float | None:
@@ -104,44 +109,27 @@ def choose_exponent(
 ) -> Exponent:
     """The override; else the statistics', if plausible and of good quality; else what the fallback mode finds."""
     raw = exponent_from_statistics(stats, knobs)
-    raw_plausible = is_plausible(raw, knobs)
-    low_quality = _low_quality(stats, knobs)
-    if knobs.alpha_override is not None:
-        override = knobs.alpha_override
-        return Exponent(
-            override, "override", "alpha_override", is_plausible(override, knobs), raw, raw_plausible, low_quality,
-            usable=override > 0, reason=f"LANE_B_ALPHA_OVERRIDE={override:g}",
-        )  # fmt: skip
-    complaint = _complaint(stats, knobs, raw, raw_plausible, low_quality)
-    mapping = knobs.paper_mapping_id
-    if not complaint:
-        return Exponent(raw, "stats", mapping, True, raw, True, low_quality, usable=True)
-    unusable = Exponent(
-        raw, "stats", mapping, raw_plausible, raw, raw_plausible, low_quality, usable=False, reason=complaint
+    weakness = weakness_of(stats, knobs)
+    own = Exponent(
+        alpha=raw,
+        source="stats",
+        mapping_id=knobs.paper_mapping_id,
+        plausible=is_plausible(raw, knobs),
+        raw=raw,
+        raw_plausible=is_plausible(raw, knobs),
+        weakness=weakness,
+        usable=True,
     )
+    if knobs.alpha_override is not None:
+        return _overridden(own, knobs.alpha_override, knobs)
+    complaint = _complaint(own, knobs)
+    if not complaint:
+        return own
     if knobs.alpha_fallback_mode == "none":
-        return unusable
+        return replace(own, usable=False, reason=complaint)
     if knobs.alpha_fallback_mode == "calibration":
-        fitted = _from_finals(calibration)
-        return Exponent(
-            fitted.alpha, "calibration", mapping, is_plausible(fitted.alpha, knobs), raw, raw_plausible, low_quality,
-            usable=True, free=fitted.free, reason=f"{complaint}; {fitted.note}",
-        )  # fmt: skip
-    found = search_on_baselines(baselines, knobs, required_seeds)
-    if found.alpha is None or found.median_r2 is None or found.median_r2 < knobs.baseline_alpha_min_r2:
-        shown = "none" if found.median_r2 is None else f"{found.median_r2:.4f}"
-        return Exponent(
-            raw, "stats", mapping, raw_plausible, raw, raw_plausible, low_quality, usable=False,
-            baseline_alpha=found.alpha, baseline_median_r2=found.median_r2, baseline_seeds=found.seeds,
-            reason=f"{complaint}; and the baselines' own curves fit with a median R^2 of {shown} over {found.seeds} "
-            f"seed(s), where {knobs.baseline_alpha_min_r2:g} is needed",
-        )  # fmt: skip
-    return Exponent(
-        found.alpha, "baseline_assisted", "baseline_assisted", is_plausible(found.alpha, knobs), raw, raw_plausible,
-        low_quality, usable=True, baseline_alpha=found.alpha, baseline_median_r2=found.median_r2,
-        baseline_seeds=found.seeds,
-        reason=f"{complaint}; searched on {found.seeds} baselines' own curves (within-run points, not finished runs)",
-    )  # fmt: skip
+        return _from_finals(own, complaint, calibration, knobs)
+    return _from_baselines(own, complaint, baselines, knobs, required_seeds)
 
 
 def is_plausible(alpha: float | None, knobs: InferenceKnobs) -> bool:
@@ -149,51 +137,102 @@ def is_plausible(alpha: float | None, knobs: InferenceKnobs) -> bool:
     return alpha is not None and knobs.alpha_min <= alpha <= knobs.alpha_max
 
 
-def _low_quality(stats: ExponentStatistics, knobs: InferenceKnobs) -> bool:
-    uses_correlation = knobs.paper_mapping_id != "entropy_only_v1"
-    uses_entropy = knobs.paper_mapping_id != "corr_only_v1"
-    return (uses_correlation and stats.corr_decay_r2_low_quality) or (
-        uses_entropy and stats.entropy_decay_r2_low_quality
-    )
+def weakness_of(stats: ExponentStatistics, knobs: InferenceKnobs) -> str:
+    """Why the statistics that the mapping uses are of low quality; empty where they are not.
 
-
-def _complaint(
-    stats: ExponentStatistics, knobs: InferenceKnobs, raw: float | None, plausible: bool, low_quality: bool
-) -> str:
+    A weak R^2, or an entropy of which no three context lengths are bracketed: its exponent measures the sample, however
+    good the R^2.
+    """
     parts = []
-    if raw is None:
-        parts.append("the statistics give no exponent")
-    elif not plausible:
-        parts.append(f"the statistics' exponent {raw:.4g} is outside {knobs.alpha_min:g} to {knobs.alpha_max:g}")
-    if low_quality and not knobs.allow_low_quality_stats:
-        fits = [("correlation", stats.corr_decay_r2), ("entropy", stats.entropy_decay_r2)]
-        shown = ", ".join(f"{name} R^2 {'unknown' if r2 is None else f'{r2:.4f}'}" for name, r2 in fits)
+    uses = {"corr_only_v1": ("correlation",), "entropy_only_v1": ("entropy",)}
+    used = uses.get(knobs.paper_mapping_id, ("correlation", "entropy"))
+    weak = {"correlation": stats.corr_decay_r2_low_quality, "entropy": stats.entropy_decay_r2_low_quality}
+    if any(weak[name] for name in used):
+        r2 = {"correlation": stats.corr_decay_r2, "entropy": stats.entropy_decay_r2}
+        shown = ", ".join(f"{name} R^2 {'unknown' if r2[name] is None else f'{r2[name]:.4f}'}" for name in used)
         parts.append(f"the statistics' fits are weak ({shown})")
+    # Statistics that say nothing of it (an earlier reader's) are taken by their R^2 alone.
+    if "entropy" in used and getattr(stats, "entropy_usable_fit", True) is None:
+        parts.append(
+            "no three context lengths of the entropy are bracketed (entropy_usable_fit is null), so its exponent "
+            "measures the sample"
+        )
     return " and ".join(parts)
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    alpha: float
-    free: bool
-    note: str
+def _complaint(own: Exponent, knobs: InferenceKnobs) -> str:
+    """Why the statistics' exponent is not used; empty where it is."""
+    parts = []
+    if own.raw is None:
+        parts.append("the statistics give no exponent")
+    elif not own.raw_plausible:
+        parts.append(f"the statistics' exponent {own.raw:.4g} is outside {knobs.alpha_min:g} to {knobs.alpha_max:g}")
+    if own.weakness and not knobs.allow_low_quality_stats:
+        parts.append(own.weakness)
+    return " and ".join(parts)
 
 
-def _from_finals(calibration: Calibration) -> _Fitted:
+def _overridden(own: Exponent, override: float, knobs: InferenceKnobs) -> Exponent:
+    return replace(
+        own,
+        alpha=override,
+        source="override",
+        mapping_id="alpha_override",
+        plausible=is_plausible(override, knobs),
+        usable=override > 0,
+        reason=f"LANE_B_ALPHA_OVERRIDE={override:g}",
+    )
+
+
+def _from_finals(own: Exponent, complaint: str, calibration: Calibration, knobs: InferenceKnobs) -> Exponent:
     """The exponent of the loss curve over the finals; where that has a negative asymptote, with L_inf held at 0."""
     cells = cells_from(checked_points(finals_of(calibration)))
-    if len(cells.horizons) < 3:
-        note = f"{len(cells.horizons)} horizons can't tell it, so {ASSUMED_ALPHA:g} is assumed"
-        return _Fitted(ASSUMED_ALPHA, False, note)
-    curve = fit_cells(cells, None)
     runs = f"fitted to the finals of {len(cells.losses)} finished runs"
-    if curve.asymptote >= 0:
-        return _Fitted(curve.alpha, True, f"{runs} (R^2 {curve.r2:.4f})")
-    held = fit_cells(cells, None, asymptote_bounds=(0.0, math.inf))
-    note = (
-        f"{runs} (R^2 {held.r2:.4f}) with L_inf held at 0, since no text has the {curve.asymptote:.3g} that fits best"
+    if len(cells.horizons) < EXPONENT_HORIZONS:
+        alpha, free = ASSUMED_ALPHA, False
+        note = f"{len(cells.horizons)} horizons can't tell it, so {ASSUMED_ALPHA:g} is assumed"
+    elif (curve := fit_cells(cells, None)).asymptote >= 0:
+        alpha, free, note = curve.alpha, True, f"{runs} (R^2 {curve.r2:.4f})"
+    else:
+        held = fit_cells(cells, None, asymptote_bounds=(0.0, math.inf))
+        alpha, free = held.alpha, False
+        note = f"{runs} (R^2 {held.r2:.4f}) with L_inf held at 0, since no text has the {curve.asymptote:.3g} that fits"
+    return replace(
+        own,
+        alpha=alpha,
+        source="calibration",
+        plausible=is_plausible(alpha, knobs),
+        free=free,
+        reason=f"{complaint}; {note}",
     )
-    return _Fitted(held.alpha, False, note)
+
+
+def _from_baselines(
+    own: Exponent, complaint: str, baselines: Sequence[RunResult], knobs: InferenceKnobs, required_seeds: Sequence[int]
+) -> Exponent:
+    """The exponent of the baselines' own curves, of low quality since those are no finished runs."""
+    found = search_on_baselines(baselines, knobs, required_seeds)
+    own = replace(
+        own, baseline_alpha=found.alpha, baseline_median_r2=found.median_r2, baseline_seeds=found.seeds, usable=False
+    )
+    if found.alpha is None or found.median_r2 is None or found.median_r2 < knobs.baseline_alpha_min_r2:
+        shown = "none" if found.median_r2 is None else f"{found.median_r2:.4f}"
+        return replace(
+            own,
+            reason=f"{complaint}; and the baselines' own curves fit with a median R^2 of {shown} over {found.seeds} "
+            f"seed(s), where {knobs.baseline_alpha_min_r2:g} is needed",
+        )
+    within_run = "the baselines' own curves are within-run points, not finished runs"
+    return replace(
+        own,
+        alpha=found.alpha,
+        source="baseline_assisted",
+        mapping_id="baseline_assisted",
+        plausible=is_plausible(found.alpha, knobs),
+        weakness=" and ".join(part for part in (own.weakness, within_run) if part),
+        usable=True,
+        reason=f"{complaint}; searched on {found.seeds} baselines' own curves (within-run points, not finished runs)",
+    )
 
 
 @dataclass(frozen=True)

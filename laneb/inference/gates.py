@@ -1,51 +1,175 @@
-"""The conditions on an inference, each with a name, its numbers and what to do when it fails."""
+"""The conditions on an inference: a table of name, predicate, limit, sentence and remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 
-from laneb.inference.calibration import shape_and_schedule, unfinished_reason
+from laneb.inference import gate_sentences as says
+from laneb.inference.calibration import unfinished_reason
 from laneb.inference.exponent import Exponent, ExponentStatistics
-from laneb.inference.lane import EXTRAPOLATION_LIMIT
 from laneb.inference.ratio import RatioEstimate
+from laneb.inference.solution import Solution
+from laneb.inference.warmdown import Warmdown, measure_warmdown, warmdown_pairs
 from laneb.knobs import InferenceKnobs
 from laneb.records.inference import Gate
 from laneb.records.runs import RunResult
 
-MIN_CURVE_R2 = 0.95
-"""Of the loss curve over finals. Between bracketing horizons a warning, beyond them the answer rests on it."""
+__all__ = ["GATES", "GATE_NAMES", "Facts", "judge_gates", "warmdown_gate", "warmdown_pairs"]
+
 MAX_RELATIVE_WIDTH = 0.2
 """Half the interval over the ratio: wider than this, the confirmation's 5 % confirms little."""
-MIN_WARMDOWN_GAIN = 0.0025
-"""Loss that the warmdown must win, as a share of the loss: eight times what a paired difference scatters by."""
-
-GATE_NAMES = (
-    "finished_runs",
-    "statistics_quality",
-    "plausible_exponent",
-    "solved",
-    "feasible",
-    "fit_quality",
-    "noise_below_spread",
-    "bracketed",
-    "extrapolation",
-    "interval",
-    "warmdown_pays",
-)
-"""Every gate, in the order in which a reader asks."""
+EXPONENT_SLACK = 1e-3
+"""Exponents this close bend no answer."""
 
 
 @dataclass(frozen=True)
-class Solution:
-    """What candidates would train at, by the method in use."""
+class Facts:
+    """What the gates judge."""
 
-    tokens: float | None
-    status: str
+    stats: ExponentStatistics
+    exponent: Exponent
+    estimate: RatioEstimate
+    solution: Solution
     limit_tokens: float
+    """Feasibility limit [tokens]."""
+    knobs: InferenceKnobs
+    runs: int
+    """Calibration runs."""
+    unfinished: tuple[str, ...]
+    """Those that did not finish, each with the reason."""
+    warmdown: Warmdown | None
+
+    @property
+    def bracketed(self) -> bool:
+        """The answer is interpolated between finals that bracket it."""
+        factor = self.solution.extrapolation_factor
+        return self.estimate.bracketed and (factor is None or factor <= 1)
+
+    @property
+    def rests_on_curve(self) -> bool:
+        """The answer is the loss curve's: by the closed form, or outside the finals that bracket it."""
+        return self.solution.method != "finals" or not self.estimate.bracketed
+
+    @property
+    def exponent_bounds(self) -> tuple[float, float]:
+        """The finals' own interval of the exponent."""
+        low, high = self.estimate.own_alpha_interval
+        return low - EXPONENT_SLACK, high + EXPONENT_SLACK
+
+    @property
+    def exponent_told(self) -> bool:
+        """The fitted exponent is not merely the end of the range that it was looked for in."""
+        return self.solution.method != "finals" or not self.estimate.curve.alpha_at_bound
+
+    @property
+    def relative_width(self) -> float | None:
+        """Half the interval over the answer; None where it is open or there is none."""
+        low, high = self.solution.interval
+        if self.solution.tokens is None or not np.isfinite(high):
+            return None
+        return (high - low) / 2 / self.solution.tokens
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """One condition. `value` and `limit` are its numbers, None where it has none."""
+
+    name: str
+    holds: Callable[[Facts], bool]
+    value: Callable[[Facts], float | None]
+    limit: Callable[[Facts], float | None]
+    finding: Callable[[Facts], str]
+    remedy: Callable[[Facts], str]
+    blocking: Callable[[Facts], bool] = lambda facts: True
+    """Failed, what follows would be wrong (and a fallback run is trained); else only weak."""
+
+
+def _never(facts: Facts) -> bool:
+    return False
+
+
+def _none(facts: Facts) -> None:
+    return None
+
+
+GATES = (
+    GateRule(
+        "finished_runs",
+        lambda f: not f.unfinished,
+        lambda f: float(f.runs - len(f.unfinished)), lambda f: float(f.runs),
+        says.finished_runs, says.rerun,
+    ),
+    GateRule(
+        "statistics_quality",
+        lambda f: not f.exponent.low_quality,
+        lambda f: says.weakest_fit(f.stats), _none,
+        says.statistics_quality, says.more_text, blocking=_never,
+    ),
+    GateRule(
+        "plausible_exponent",
+        lambda f: f.exponent.usable,
+        lambda f: f.exponent.alpha,
+        lambda f: f.knobs.alpha_max if (f.exponent.alpha or 0) > f.knobs.alpha_max else f.knobs.alpha_min,
+        says.plausible_exponent, says.other_exponent,
+    ),
+    GateRule(
+        "solved",
+        lambda f: f.solution.tokens is not None,
+        lambda f: f.solution.tokens, _none,
+        says.solved, says.solve_remedy,
+    ),
+    GateRule(
+        "feasible",
+        lambda f: f.solution.tokens is not None and f.solution.tokens <= f.limit_tokens,
+        lambda f: f.solution.tokens, lambda f: f.limit_tokens,
+        says.feasible, says.feasible_remedy,
+        blocking=lambda f: f.solution.tokens is None or not f.knobs.allow_unreachable,
+    ),
+    GateRule(
+        "fit_quality",
+        lambda f: f.exponent_told and f.exponent_bounds[0] <= f.solution.exponent <= f.exponent_bounds[1],
+        lambda f: f.solution.exponent,
+        lambda f: f.estimate.own_alpha_interval[int(f.solution.exponent > (f.estimate.own_alpha or 0))],
+        says.fit_quality, says.fit_remedy, blocking=lambda f: f.rests_on_curve,
+    ),
+    GateRule(
+        "noise_below_spread",
+        lambda f: f.estimate.noise_sd < f.estimate.spread,
+        lambda f: f.estimate.noise_sd, lambda f: f.estimate.spread,
+        says.noise_below_spread, says.further_apart,
+    ),
+    GateRule(
+        "bracketed",
+        lambda f: f.bracketed,
+        lambda f: f.solution.tokens, lambda f: f.estimate.levels[-1][0],
+        says.bracketed, says.beyond_it, blocking=_never,
+    ),
+    GateRule(
+        "extrapolation",
+        lambda f: (f.solution.extrapolation_factor or np.inf) <= f.estimate.extrapolation_limit,
+        lambda f: f.solution.extrapolation_factor, lambda f: f.estimate.extrapolation_limit,
+        says.extrapolation, says.near_it,
+    ),
+    GateRule(
+        "interval",
+        lambda f: f.relative_width is not None and f.relative_width <= MAX_RELATIVE_WIDTH and not f.estimate.weak,
+        lambda f: f.relative_width, lambda f: MAX_RELATIVE_WIDTH,
+        says.interval, says.more_seeds, blocking=_never,
+    ),
+    GateRule(
+        "warmdown_pays",
+        lambda f: f.warmdown is not None and f.warmdown.gain >= f.warmdown.needed,
+        lambda f: None if f.warmdown is None else f.warmdown.gain,
+        lambda f: None if f.warmdown is None else f.warmdown.needed,
+        says.warmdown_pays, says.warmdown_remedy, blocking=_never,
+    ),
+)  # fmt: skip
+"""Every gate, in the order in which a reader asks."""
+
+GATE_NAMES = tuple(rule.name for rule in GATES)
 
 
 def judge_gates(
@@ -54,262 +178,53 @@ def judge_gates(
     exponent: Exponent,
     estimate: RatioEstimate,
     solution: Solution,
+    limit_tokens: float,
     knobs: InferenceKnobs,
-    fixed_alpha_r2: float,
     runs: Sequence[RunResult],
     baselines: Sequence[RunResult],
 ) -> tuple[Gate, ...]:
-    """All gates, in the order in which a reader asks."""
-    finals = knobs.solve_method == "finals"
-    gates = [
-        _finished_runs(runs),
-        _statistics_quality(stats, exponent, knobs),
-        _plausible(exponent, knobs),
-        _solved(solution),
-        _feasible(solution, knobs),
-        _fit_quality(estimate, fixed_alpha_r2, finals),
-        _noise(estimate),
-        *_position(estimate, solution, finals),
-        _interval_width(estimate),
-        warmdown_gate([*runs, *baselines], solution.tokens),
-    ]
-    return tuple(gates)
-
-
-def _finished_runs(runs: Sequence[RunResult]) -> Gate:
-    bad = [f"{run.run_id} {reason}" for run in runs if (reason := unfinished_reason(run))]
-    message = f"all {len(runs)} calibration runs finished" if not bad else f"{'; '.join(bad)}. Rerun them."
-    return Gate(
-        name="finished_runs", passed=not bad, severity="blocking", value=float(len(runs) - len(bad)),
-        limit=float(len(runs)), message=message,
-    )  # fmt: skip
-
-
-def _statistics_quality(stats: ExponentStatistics, exponent: Exponent, knobs: InferenceKnobs) -> Gate:
-    values = [r2 for r2 in (stats.corr_decay_r2, stats.entropy_decay_r2) if r2 is not None]
-    message = "the statistics' fits are of good quality"
-    if exponent.low_quality:
-        shown = " and ".join(f"{value:.4f}" for value in values) or "unknown"
-        used = "their exponent is used all the same" if exponent.source == "stats" and exponent.usable else (
-            f"the exponent comes from {exponent.source}"
-        )  # fmt: skip
-        message = f"a fit of the statistics is weak (R^2 {shown}); {used}. More text or a narrower fit window helps."
-    return Gate(
-        name="statistics_quality", passed=not exponent.low_quality, severity="warning",
-        value=min(values) if values else None, limit=None, message=message,
-    )  # fmt: skip
-
-
-def _plausible(exponent: Exponent, knobs: InferenceKnobs) -> Gate:
-    shown = "none" if exponent.alpha is None else f"{exponent.alpha:.4g}"
-    bounds = f"{knobs.alpha_min:g} to {knobs.alpha_max:g}"
-    if exponent.usable and exponent.source == "stats":
-        message = f"the statistics' exponent {shown} lies in {bounds}"
-    elif exponent.usable:
-        message = f"the exponent {shown} comes from {exponent.source} and is judged by fit and extrapolation"
-        if exponent.reason:
-            message += f": {exponent.reason}"
-    else:
-        message = (
-            f"{exponent.reason or f'the exponent {shown} can not be used'}. Let the finished runs give the exponent "
-            f"(LANE_B_ALPHA_FALLBACK_MODE=calibration), or set LANE_B_ALPHA_OVERRIDE."
-        )
-    return Gate(
-        name="plausible_exponent", passed=exponent.usable, severity="blocking", value=exponent.alpha,
-        limit=knobs.alpha_max if (exponent.alpha or 0) > knobs.alpha_max else knobs.alpha_min, message=message,
-    )  # fmt: skip
-
-
-_REMEDIES = {
-    "invalid_alpha": "the exponent is not positive; set LANE_B_ALPHA_OVERRIDE or let the finished runs give it",
-    "non_positive_A": "the fitted curve does not fall; calibrate at horizons further apart",
-    "threshold_not_above_asymptote": "the threshold lies at or below what any horizon reaches; raise "
-    "LANE_B_THRESHOLD_OFFSET or calibrate longer",
-    "non_finite_target_tokens": "the threshold is out of reach; raise LANE_B_THRESHOLD_OFFSET",
-    "extrapolation_beyond_limit": "calibrate at a horizon near the answer",
-    "noise_exceeds_spread": "calibrate at horizons further apart, or with more seeds",
-}
-
-
-def _solved(solution: Solution) -> Gate:
-    solved = solution.tokens is not None
-    message = f"the threshold is reached at {solution.tokens:,.0f} tokens" if solution.tokens is not None else (
-        f"no horizon was found ({solution.status}): {_REMEDIES.get(solution.status, 'see the warnings')}"
-    )  # fmt: skip
-    return Gate(name="solved", passed=solved, severity="blocking", value=solution.tokens, limit=None, message=message)
-
-
-def _feasible(solution: Solution, knobs: InferenceKnobs) -> Gate:
-    within = solution.tokens is not None and solution.tokens <= solution.limit_tokens
-    if solution.tokens is None:
-        message = "without a horizon the threshold counts as likely unreachable. Calibrate as `solved` says."
-    elif within:
-        message = f"{solution.tokens:,.0f} tokens are within the limit of {solution.limit_tokens:,.0f}"
-    else:
-        message = (
-            f"{solution.tokens:,.0f} tokens are more than {knobs.unreachable_mult:g} times the default ratio's "
-            f"({solution.limit_tokens:,.0f}). Raise the threshold, or allow it with LANE_B_ALLOW_UNREACHABLE=1."
-        )
-    allowed = solution.tokens is not None and knobs.allow_unreachable
-    return Gate(
-        name="feasible", passed=within, severity="warning" if allowed else "blocking", value=solution.tokens,
-        limit=solution.limit_tokens, message=message,
-    )  # fmt: skip
-
-
-def _fit_quality(estimate: RatioEstimate, fixed_alpha_r2: float, finals: bool) -> Gate:
-    r2 = estimate.curve.r2 if finals else fixed_alpha_r2
-    rests_on_curve = not finals or not estimate.bracketed
-    told = not (finals and estimate.curve.alpha_at_bound)
-    good = bool(np.isfinite(r2)) and r2 >= MIN_CURVE_R2 and told
-    message = f"the loss curve fits the finals with R^2 {r2:.4f} (limit {MIN_CURVE_R2:g})"
-    if not told:
-        message += f", but its exponent {estimate.alpha:.3g} is the end of the range it was looked for in"
-    if not good:
-        message += (
-            ". Calibrate at more horizons or seeds." if rests_on_curve else "; the answer is interpolated all the same."
-        )
-    return Gate(
-        name="fit_quality", passed=good, severity="blocking" if rests_on_curve else "warning", value=_known(r2),
-        limit=MIN_CURVE_R2, message=message,
-    )  # fmt: skip
-
-
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
-def _noise(estimate: RatioEstimate) -> Gate:
-    passed = estimate.noise_sd < estimate.spread
-    noise, seeds = estimate.noise_sd, estimate.seed_sd
-    message = f"noise {noise:.3g}, seed effects {seeds:.3g}, spread of the levels {estimate.spread:.3g}"
-    if not passed:
-        message += ". Calibrate at horizons further apart, or with more seeds."
-    return Gate(
-        name="noise_below_spread", passed=passed, severity="blocking", value=estimate.noise_sd, limit=estimate.spread,
-        message=message,
-    )  # fmt: skip
-
-
-def _position(estimate: RatioEstimate, solution: Solution, finals: bool) -> tuple[Gate, Gate]:
-    shortest, longest = estimate.levels[0], estimate.levels[-1]
-    factor = estimate.extrapolation_factor
-    if not finals and solution.tokens is not None:
-        factor = max(1.0, solution.tokens / longest[0], shortest[0] / solution.tokens)
-    bracketed = estimate.bracketed and (factor is None or factor <= 1)
-    levels = f"{shortest[1]:.6g} at {shortest[0]:,.0f} and {longest[1]:.6g} at {longest[0]:,.0f} tokens"
-    message = f"the threshold lies between the levels {levels}"
-    if not bracketed:
-        message = (
-            f"the threshold does not lie between the levels {levels}: the answer is extrapolated. Calibrate beyond it."
-        )
-    within = factor is not None and factor <= EXTRAPOLATION_LIMIT
-    reach = (
-        "there is no answer to place" if factor is None else f"the answer lies {factor:.2f} times outside the horizons"
+    """All gates of an inference, in the order of `GATES`."""
+    facts = Facts(
+        stats=stats,
+        exponent=exponent,
+        estimate=estimate,
+        solution=solution,
+        limit_tokens=limit_tokens,
+        knobs=knobs,
+        runs=len(runs),
+        unfinished=tuple(f"{run.run_id} {reason}" for run in runs if (reason := unfinished_reason(run))),
+        warmdown=measure_warmdown([*runs, *baselines], solution.tokens),
     )
-    if factor == 1.0:
-        reach = "the answer lies within the horizons"
-    if not within:
-        reach += f" (limit {EXTRAPOLATION_LIMIT:g}). Calibrate at a horizon near it."
-    return (
-        Gate(
-            name="bracketed",
-            passed=bracketed,
-            severity="warning",
-            value=solution.tokens,
-            limit=longest[0],
-            message=message,
-        ),
-        Gate(
-            name="extrapolation",
-            passed=within,
-            severity="blocking",
-            value=factor,
-            limit=EXTRAPOLATION_LIMIT,
-            message=reach,
-        ),
-    )
+    return tuple(judged(rule, facts) for rule in GATES)
 
 
-def _interval_width(estimate: RatioEstimate) -> Gate:
-    width: float | None = None
-    if estimate.ratio:
-        width = (estimate.ratio_interval[1] - estimate.ratio_interval[0]) / 2 / estimate.ratio
-    narrow = width is not None and np.isfinite(width) and width <= MAX_RELATIVE_WIDTH
-    low, high = estimate.ratio_interval
-    message = f"95 % interval of the ratio {low:.4g} to {high:.4g}"
-    if not narrow or estimate.weak:
-        message += " (weak). More seeds at each horizon narrow it (LANE_B_CALIB_SEEDS)."
+def judged(rule: GateRule, facts: Facts) -> Gate:
+    """One gate's record: its numbers, and its sentence with the remedy where it failed."""
+    passed = rule.holds(facts)
+    value, limit = rule.value(facts), rule.limit(facts)
     return Gate(
-        name="interval", passed=bool(narrow and not estimate.weak), severity="warning", value=width,
-        limit=MAX_RELATIVE_WIDTH, message=message,
-    )  # fmt: skip
+        name=rule.name,
+        passed=passed,
+        severity="blocking" if rule.blocking(facts) else "warning",
+        value=value if value is None or np.isfinite(value) else None,
+        limit=limit if limit is None or np.isfinite(limit) else None,
+        message=rule.finding(facts) if passed else f"{rule.finding(facts)}. {rule.remedy(facts)}",
+    )
 
 
 def warmdown_gate(runs: Sequence[RunResult], tokens: float | None) -> Gate:
-    """Whether a run finished at horizon N ends clearly below a longer run's loss at step N, seed by seed.
+    """The gate `warmdown_pays` alone: whether a run finished at horizon N ends clearly below a longer run at step N.
 
-    The longer run's loss is interpolated in its own validation curve. Where it does not, a longer horizon reaches the
-    threshold first, and no shorter candidate can win. Judged at the horizon nearest to `tokens`.
+    Where it does not, a longer horizon reaches the threshold first, and no shorter candidate can win.
     """
-    pairs = warmdown_pairs(runs)
-    if not pairs:
-        return Gate(
-            name="warmdown_pays", passed=False, severity="warning", value=None, limit=None,
-            message="no seed has finished runs at two horizons, so it is unknown whether the warmdown pays. "
-            "Calibrate one seed at two horizons.",
-        )  # fmt: skip
-    horizons = sorted({pair.tokens for pair in pairs})
-    aim = horizons[0] if tokens is None else tokens
-    nearest = min(horizons, key=lambda count: abs(np.log(count / aim)))
-    at = [pair for pair in pairs if pair.tokens == nearest]
-    gain, limit = median(pair.gain for pair in at), MIN_WARMDOWN_GAIN * median(pair.final for pair in at)
-    shown = ", ".join(f"seed {pair.seed}: {pair.final:.4f} against {pair.longer_loss:.4f}" for pair in at)
-    side = "below" if gain >= 0 else "above"
-    message = (
-        f"runs finished at {nearest:,.0f} tokens end {abs(gain):.4f} bpb {side} a longer run at the same step "
-        f"({shown}; {limit:.4f} below is needed)"
-    )
-    if gain < limit:
-        message += (
-            ". A longer horizon then reaches the threshold first: raise the learning rates (LANE_B_MATRIX_LR, "
-            "LANE_B_EMBEDDING_LR), or take smaller batches and more steps."
-        )
+    warmdown = measure_warmdown(runs, tokens)
+    passed = warmdown is not None and warmdown.gain >= warmdown.needed
+    finding = says.warmdown_finding(warmdown)
     return Gate(
-        name="warmdown_pays", passed=gain >= limit, severity="warning", value=gain, limit=limit, message=message
+        name="warmdown_pays",
+        passed=passed,
+        severity="warning",
+        value=None if warmdown is None else warmdown.gain,
+        limit=None if warmdown is None else warmdown.needed,
+        message=finding if passed else f"{finding}. {says.warmdown_advice(warmdown)}",
     )
-
-
-@dataclass(frozen=True)
-class WarmdownPair:
-    """A finished run and the next longer one of its seed."""
-
-    seed: int
-    tokens: int
-    final: float
-    longer_loss: float
-
-    @property
-    def gain(self) -> float:
-        """Loss that the shorter run is ahead by at its end."""
-        return self.longer_loss - self.final
-
-
-def warmdown_pairs(runs: Sequence[RunResult]) -> list[WarmdownPair]:
-    """Each finished run against the next longer one of its seed, shape and schedule, at its last step."""
-    by_fingerprint = {run.fingerprint: run for run in runs if not unfinished_reason(run)}
-    finished = sorted(by_fingerprint.values(), key=lambda run: (run.steps, run.run_id))
-    pairs = []
-    for run in finished:
-        kind = (run.seed, shape_and_schedule(run))
-        longer = [
-            other for other in finished if (other.seed, shape_and_schedule(other)) == kind and other.steps > run.steps
-        ]
-        if not longer or run.final_val_bpb is None:
-            continue
-        curve = longer[0].val_curve
-        steps, losses = [point.step for point in curve], [point.bpb for point in curve]
-        if steps[0] <= run.steps:
-            at = float(np.interp(run.steps, steps, losses))
-            pairs.append(WarmdownPair(run.seed, run.tokens, run.final_val_bpb, at))
-    return pairs

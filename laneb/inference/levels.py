@@ -1,4 +1,4 @@
-"""The finals of finished runs as a table of horizons and seeds: levels, seed effects and how sure they are.
+"""What the points say: a level per horizon, an effect per seed, and how sure they are.
 
 Model: loss of seed s at horizon h = level_h + effect_s + noise, effects about 0. Every estimate is a weighted sum of
 the cells, so its variance is known from two: of seed effects and of noise.
@@ -7,12 +7,17 @@ the cells, so its variance is known from two: of seed effects and of noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from laneb.inference.loss_curve import LossCurve, LossCurveError, check_improves, seed_columns
+from laneb.inference.loss_curve import LossCurve, LossCurveError, check_improves
+from laneb.inference.seeds import effect_columns, sum_to_zero
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -40,11 +45,22 @@ class Cells:
     @property
     def tokens(self) -> Floats:
         """[n] the cell's training tokens."""
-        return self.horizons[self.horizon_index]
+        return np.asarray(self.horizons[self.horizon_index])
 
+    @property
+    def balanced(self) -> bool:
+        """Every seed ran at every horizon."""
+        return len(self.losses) == len(self.seeds) * len(self.horizons)
+
+    @cached_property
     def effect_columns(self) -> Floats:
         """[n, S - 1] sum-to-zero columns of the seed effects; none where they can't be told from horizons."""
-        return seed_columns(self.tokens, [self.seeds[index] for index in self.seed_index])
+        return effect_columns(self.tokens, [self.seeds[index] for index in self.seed_index])
+
+    @cached_property
+    def seed_indicator(self) -> Floats:
+        """[S, n] 1 where the cell is the seed's."""
+        return np.asarray(np.arange(len(self.seeds))[:, None] == self.seed_index[None, :], dtype=np.float64)
 
     def keeping(self, keep: NDArray[np.bool_]) -> Cells:
         """The cells where `keep` [n] holds, with horizons and seeds that are left without one dropped."""
@@ -53,8 +69,7 @@ class Cells:
 
 def cells_from(points: pd.DataFrame) -> Cells:
     """Cells of checked points; the same seed twice at one horizon (the same run on two machines) is averaged."""
-    columns = (points[name].to_numpy() for name in ("tokens", "seed", "loss"))
-    return cells_of(*columns)
+    return cells_of(points["tokens"].to_numpy(), points["seed"].to_numpy(), points["loss"].to_numpy())
 
 
 def cells_of(tokens: Floats, seeds: NDArray[np.int64], losses: Floats) -> Cells:
@@ -62,11 +77,35 @@ def cells_of(tokens: Floats, seeds: NDArray[np.int64], losses: Floats) -> Cells:
     horizons, horizon_index = np.unique(tokens, return_inverse=True)
     names, seed_index = np.unique(seeds, return_inverse=True)
     cell, where = np.unique(horizon_index * len(names) + seed_index, return_inverse=True)
-    means = np.bincount(where, weights=losses) / np.bincount(where)
     return Cells(
-        np.asarray(horizons, dtype=np.float64), tuple(int(name) for name in names), cell // len(names),
-        cell % len(names), means,
-    )  # fmt: skip
+        horizons=np.asarray(horizons, dtype=np.float64),
+        seeds=tuple(int(name) for name in names),
+        horizon_index=cell // len(names),
+        seed_index=cell % len(names),
+        losses=np.bincount(where, weights=losses) / np.bincount(where),
+    )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Scatter of a final about its level and its seed's effect."""
+
+    variance: float
+    freedom: float
+    """Degrees of freedom behind it; infinite where it is assumed."""
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """Scatter of the seeds' effects."""
+
+    mean_square: float
+    """Sum of squared effects over (S - 1): estimates seed variance + noise_share * noise variance."""
+    freedom: float
+    noise_share: float
+    origin: Literal["measured", "assumed", "in_noise"]
+    """"assumed": there is one seed. "in_noise": seeds and horizons do not overlap, so the scatter within a horizon
+    holds both and stands for both."""
 
 
 @dataclass(frozen=True)
@@ -80,53 +119,67 @@ class Levels:
     """[H]."""
     seed_effects: Floats
     """[S], sum 0; zeros where they can't be told."""
-    noise_variance: float
-    noise_freedom: float
-    """Degrees of freedom behind `noise_variance`; infinite where it is assumed."""
-    seed_mean_square: float
-    """Sum of squared seed effects over (S - 1): estimates seed variance + noise_share * noise variance."""
-    seed_freedom: float
-    noise_share: float
-    seeds_assumed: bool
-    """One seed: the spread over seeds is assumed, not measured."""
-    effects_told: bool
-    """Seed effects could be told from horizons."""
+    noise: Noise
+    seeds: SeedSpread
 
     @property
-    def seed_sd(self) -> float:
-        """Standard deviation of the seed effects, noise taken off."""
-        return float(np.sqrt(max(0.0, self.seed_mean_square - self.noise_share * self.noise_variance)))
+    def spread(self) -> float:
+        """Level at the shortest horizon less that at the longest [bpb]."""
+        return float(self.level[0] - self.level[-1])
 
     @property
     def noise_sd(self) -> float:
         """Standard deviation of a final about its level and seed effect."""
-        return float(np.sqrt(self.noise_variance))
+        return float(np.sqrt(self.noise.variance))
+
+    @property
+    def seed_sd(self) -> float:
+        """Standard deviation of the seed effects, noise taken off."""
+        return float(np.sqrt(max(0.0, self.seeds.mean_square - self.seeds.noise_share * self.noise.variance)))
+
+    @property
+    def effects_told(self) -> bool:
+        """Seed effects could be told from horizons."""
+        return self.seeds.origin == "measured"
+
+    @property
+    def seeds_assumed(self) -> bool:
+        """One seed: the spread over seeds is assumed, not measured."""
+        return self.seeds.origin == "assumed"
 
     def variance(self, contrast: Floats) -> tuple[Floats, Floats]:
-        """Variance and degrees of freedom of estimates `contrast @ losses`, contrasts [g, n], each summing to 1.
+        """Variance and degrees of freedom of estimates `contrast @ losses`, contrasts [g, n].
 
         With every seed at every horizon each seed gives an estimate of its own, and the spread of those over S is
-        exact with S - 1 degrees of freedom, however effects and noise share it. Else
-        Var = seed variance * sum_s (sum of s's weights)^2 + noise variance * sum of weights^2, with the seed variance
-        from the mean square of the effects. Satterthwaite's (1946) degrees of freedom are too many for so few seeds
-        and S - 1 too few, so their geometric mean is taken (benchmarks/interval_coverage.py).
+        exact with S - 1 degrees of freedom, however effects and noise share it. Else it is put together from both.
         """
-        cells = self.cells
-        seeds = np.zeros((len(cells.seeds), len(cells.losses)))
-        seeds[cells.seed_index, np.arange(len(cells.losses))] = 1.0
-        if self.effects_told and len(cells.losses) == len(cells.seeds) * len(cells.horizons):
-            own = len(cells.seeds) * (contrast * (cells.losses - cells.losses.mean())) @ seeds.T
-            return own.var(axis=1, ddof=1) / len(cells.seeds), np.full(len(contrast), len(cells.seeds) - 1.0)
-        seed_part = ((contrast @ seeds.T) ** 2).sum(axis=1)
-        noise_part = np.maximum((contrast**2).sum(axis=1) - seed_part * self.noise_share, 0.0)
-        from_seeds = seed_part * self.seed_mean_square
-        from_noise = noise_part * self.noise_variance
-        total = from_seeds + from_noise
+        cells, seeds = self.cells, len(self.cells.seeds)
+        if self.effects_told and cells.balanced:
+            own = seeds * (contrast * (cells.losses - cells.losses.mean())) @ cells.seed_indicator.T
+            return own.var(axis=1, ddof=1) / seeds, np.full(len(contrast), seeds - 1.0)
+        seed_part, noise_part = self.parts(contrast)
+        return self.combined(seed_part, noise_part)
+
+    def parts(self, contrast: Floats) -> tuple[Floats, Floats]:
+        """How often the seeds' mean square and the noise variance stand in the variance of contrasts [g, n]."""
+        seed_part = ((contrast @ self.cells.seed_indicator.T) ** 2).sum(axis=1)
+        return seed_part, np.maximum((contrast**2).sum(axis=1) - seed_part * self.seeds.noise_share, 0.0)
+
+    def combined(self, seed_part: Floats, noise_part: Floats, known: Floats | float = 0.0) -> tuple[Floats, Floats]:
+        """Variance [g] from so many of both, and of a known one, with its degrees of freedom [g].
+
+        Satterthwaite's (1946) degrees of freedom are too many where few seeds' effects outweigh the noise, and S - 1
+        too few, so their geometric mean is taken, as far as the seeds' part goes (benchmarks/interval_coverage.py).
+        """
+        from_seeds, from_noise = seed_part * self.seeds.mean_square, noise_part * self.noise.variance
+        total = from_seeds + from_noise + known
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = from_seeds**2 / self.seed_freedom + from_noise**2 / self.noise_freedom
+            spread = from_seeds**2 / self.seeds.freedom + from_noise**2 / self.noise.freedom
             freedom = np.where(spread > 0, total**2 / spread, np.inf)
-        if self.effects_told:
-            freedom = np.sqrt(np.maximum(freedom, self.seed_freedom) * self.seed_freedom)
+            share = np.where(total > 0, from_seeds / total, 0.0)
+            if self.effects_told:
+                few = self.seeds.freedom / freedom
+                freedom = np.where((few < 1) & (share > 0), freedom * few ** (share / 2), freedom)
         return total, freedom
 
 
@@ -140,39 +193,46 @@ def estimate_levels(cells: Cells, curve: LossCurve) -> Levels:
     Raises:
         LossCurveError: the levels are flat or do not fall with tokens.
     """
-    if len(cells.horizons) < 2:
+    horizons, seeds = len(cells.horizons), len(cells.seeds)
+    if horizons < 2:
         raise LossCurveError("all points have one horizon; a ratio takes finished runs at 2 horizons or more")
-    effects = cells.effect_columns()
-    horizon_columns = np.zeros((len(cells.losses), len(cells.horizons)))
-    horizon_columns[np.arange(len(cells.losses)), cells.horizon_index] = 1.0
-    design = np.hstack([horizon_columns, effects])
+    at_horizon = (cells.horizon_index[:, None] == np.arange(horizons)[None, :]).astype(float)
+    design = np.hstack([at_horizon, cells.effect_columns])
     inverse = np.linalg.pinv(design)
-    weights = inverse[: len(cells.horizons)]
     # About the mean, so that a constant added to all losses comes out again to the last digit.
     offset = float(cells.losses.mean())
-    level = weights @ (cells.losses - offset) + offset
+    solution = inverse @ (cells.losses - offset)
+    level = solution[:horizons] + offset
     check_improves(cells.horizons, level)
-    residual = cells.losses - offset - design @ (inverse @ (cells.losses - offset))
+    residual = cells.losses - offset - design @ solution
     freedom = len(cells.losses) - design.shape[1]
-    seeds = len(cells.seeds)
-    typical = abs(float(np.median(cells.losses)))
-    if freedom > 0:
-        noise, noise_freedom = float(residual @ residual) / freedom, float(freedom)
-    elif curve.residual_freedom > 0:
-        noise, noise_freedom = curve.residual_sd**2, float(curve.residual_freedom)
+    noise = _noise(cells, residual, freedom, curve)
+    effects = np.zeros(seeds)
+    if cells.effect_columns.shape[1]:
+        effect_weights = sum_to_zero(seeds) @ inverse[horizons:]
+        effects = effect_weights @ cells.losses
+        spread = SeedSpread(
+            mean_square=float(effects @ effects) / (seeds - 1),
+            freedom=seeds - 1.0,
+            noise_share=float((effect_weights**2).sum()) / (seeds - 1),
+            origin="measured",
+        )
+    elif seeds > 1 and freedom > 0:
+        spread = SeedSpread(mean_square=0.0, freedom=1.0, noise_share=0.0, origin="in_noise")
     else:
-        noise, noise_freedom = (ASSUMED_NOISE_SD * typical) ** 2, float("inf")
-    if effects.shape[1]:
-        basis = np.vstack([np.eye(seeds - 1), -np.ones(seeds - 1)])
-        effect_weights = basis @ inverse[len(cells.horizons) :]
-        found = effect_weights @ cells.losses
-        return Levels(
-            cells, weights, level, found, noise, noise_freedom, float(found @ found) / (seeds - 1), float(seeds - 1),
-            float((effect_weights**2).sum()) / (seeds - 1), seeds_assumed=False, effects_told=True,
-        )  # fmt: skip
-    zeros = np.zeros(seeds)
-    if seeds > 1 and freedom > 0:
-        # Seeds nested in horizons: the scatter within a horizon holds both, so it stands for both.
-        return Levels(cells, weights, level, zeros, noise, noise_freedom, 0.0, 1.0, 0.0, False, False)
-    assumed = (ASSUMED_SEED_SD * typical) ** 2
-    return Levels(cells, weights, level, zeros, noise, noise_freedom, assumed, float("inf"), 0.0, True, False)
+        assumed = (ASSUMED_SEED_SD * _typical(cells)) ** 2
+        spread = SeedSpread(mean_square=assumed, freedom=float("inf"), noise_share=0.0, origin="assumed")
+    return Levels(cells, weights=inverse[:horizons], level=level, seed_effects=effects, noise=noise, seeds=spread)
+
+
+def _noise(cells: Cells, residual: Floats, freedom: int, curve: LossCurve) -> Noise:
+    """From what levels and effects leave; else from what the curve leaves; else assumed."""
+    if freedom > 0:
+        return Noise(float(residual @ residual) / freedom, float(freedom))
+    if curve.residual_freedom > 0:
+        return Noise(curve.residual_sd**2, float(curve.residual_freedom))
+    return Noise((ASSUMED_NOISE_SD * _typical(cells)) ** 2, float("inf"))
+
+
+def _typical(cells: Cells) -> float:
+    return abs(float(np.median(cells.losses)))

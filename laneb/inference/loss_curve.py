@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laneb.inference.seeds import effect_columns, sum_to_zero
+
 Floats = NDArray[np.float64]
 Method = Literal["least_squares", "huber"]
 
@@ -85,7 +87,7 @@ def fit_loss_curve(
     x, y = _checked(tokens, losses, seeds)
     if method not in ("least_squares", "huber"):
         raise LossCurveError(f"method {method!r} is not known; it is least_squares or huber")
-    effects = seed_columns(x, seeds)
+    effects = effect_columns(x, seeds)
     horizons = len(np.unique(x))
     if alpha is None and horizons < (2 if alpha_prior else 3):
         raise LossCurveError(
@@ -134,9 +136,10 @@ def _curve(
     names = sorted(set(seeds)) if seeds is not None else []
     per_seed = {}
     if effects.shape[1]:
-        rows = np.vstack([np.eye(len(names) - 1), -np.ones(len(names) - 1)])
         scale = float(fitted.mean()) if method == "huber" else 1.0
-        per_seed = {int(name): float(value) * scale for name, value in zip(names, rows @ shifts, strict=True)}
+        per_seed = {
+            int(name): float(value) * scale for name, value in zip(names, sum_to_zero(len(names)) @ shifts, strict=True)
+        }
     return LossCurve(
         amplitude=amplitude,
         asymptote=asymptote,
@@ -208,31 +211,6 @@ def without_seed_effects(tokens: Floats, losses: Floats, effects: Floats) -> Flo
 def trend_correlation(tokens: Floats, losses: Floats) -> float:
     """Pearson correlation of the loss with log tokens."""
     return float(np.corrcoef(np.log(tokens), losses)[0, 1])
-
-
-def seed_columns(tokens: Floats, seeds: Sequence[int] | None) -> Floats:
-    """Sum-to-zero columns [n, n_seeds - 1] of the seed effects; no column where they can't be told from horizons.
-
-    They can when seeds and horizons form one connected set (each seed shares a horizon with another, directly or
-    through others); otherwise a level per horizon and one per seed have no unique solution.
-    """
-    if seeds is None or len(set(seeds)) < 2:
-        return np.zeros((len(tokens), 0))
-    names = sorted(set(seeds))
-    if not _connected(tokens.tolist(), list(seeds)):
-        return np.zeros((len(tokens), 0))
-    rows = np.vstack([np.eye(len(names) - 1), -np.ones(len(names) - 1)])
-    return rows[[names.index(seed) for seed in seeds]]
-
-
-def _connected(horizons: list[float], seeds: list[int]) -> bool:
-    reached = {seeds[0]}
-    while True:
-        touched = {horizon for horizon, seed in zip(horizons, seeds, strict=True) if seed in reached}
-        grown = {seed for horizon, seed in zip(horizons, seeds, strict=True) if horizon in touched}
-        if grown == reached:
-            return reached == set(seeds) and touched == set(horizons)
-        reached = grown
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-SHARED = ("warmdown_ratio", "warmdown_shape", "depth", "max_seq_len", "total_batch_size", "n_scaling_params")
+SHARED = ("warmdown_ratio", "warmdown_shape", "depth", "max_seq_len", "total_batch_size", "n_scaling_params", "recipe")
 
 
 class PointsError(ValueError):
@@ -19,6 +19,8 @@ def checked_points(points: pd.DataFrame) -> pd.DataFrame:
         PointsError: a missing column, a value that is not a number, tokens that are not positive, a point inside its
             run, two points of one run, mixed schedules or shapes.
     """
+    if not isinstance(points, pd.DataFrame):
+        raise PointsError(f"points are a DataFrame with columns tokens, loss and seed, not a {type(points).__name__}")
     absent = [name for name in ("tokens", "loss", "seed") if name not in points.columns]
     if absent:
         raise PointsError(f"points have no column {', '.join(absent)}; they need tokens, loss and seed")

@@ -30,3 +30,5 @@ class Calibration(Record):
     points: tuple[CalibrationPoint, ...]
     run_versions: tuple[str, ...] = ()
     """Identity of each run behind the points: readers look at the runs' curves too, not at the finals alone."""
+    warnings: tuple[str, ...] = ()
+    """Baselines that join although their recipe is unknown, or do not join since it is another one."""

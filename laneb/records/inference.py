@@ -91,16 +91,30 @@ class Inference(Record):
     fixed_alpha_target_tokens: float | None
     fixed_alpha_target_param_data_ratio: float | None
     fixed_alpha_solve_status: str
+    exponent_in_use: float | None = None
+    """The exponent that bends the answer: of the finals and, about a given exponent, its prior."""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    """95 % interval of `inferred_target_param_data_ratio`; null where the data do not bound it."""
+    fixed_alpha_ratio_low: float | None = None
+    fixed_alpha_ratio_high: float | None = None
+
     finals_target_tokens: float | None
     finals_target_param_data_ratio: float | None
     finals_ratio_low: float | None
     finals_ratio_high: float | None
-    """95 % interval; null where the data do not bound it."""
+    """95 % interval of `finals_target_param_data_ratio`; null where the data do not bound it."""
+    finals_goal: float | None = None
+    """The loss that the finals are solved for [bpb]: the threshold, or that at the baselines' horizon plus offset."""
+    finals_baseline_tokens: float | None = None
+    """The baselines' horizon, where the loss there is what the offset stands on; null for a fixed threshold."""
     finals_interval_method: str
     finals_interval_weak: bool
     finals_alpha: float | None
+    """With `finals_amplitude` and `finals_asymptote` the curve in use: its exponent is the finals' and a prior's."""
     finals_alpha_low: float | None
     finals_alpha_high: float | None
+    """95 % interval of the finals' own exponent, without a prior."""
     finals_amplitude: float | None
     finals_asymptote: float | None
     finals_r2: float | None

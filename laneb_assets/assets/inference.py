@@ -48,7 +48,8 @@ def scaling_params(store: Stored) -> dg.MaterializeResult:
 def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """Tokens per scaling parameter at which a run's final loss reaches the threshold, with an interval and gates."""
     experiment = store.read(Experiment)
-    threshold, warning = target_threshold(store.read(BaselineThreshold), experiment.threshold.target_threshold)
+    explicit = experiment.threshold.target_threshold
+    threshold, warning = target_threshold(store.read(BaselineThreshold), explicit)
     calibration = store.read(Calibration)
     inference = infer(
         stats=store.read(DatasetStats),
@@ -60,6 +61,7 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
         inference=experiment.inference,
         default_ratio=experiment.baseline.default_ratio,
         required_seeds=experiment.baseline.seeds,
+        threshold_offset=None if explicit is not None else experiment.threshold.threshold_offset,
     )
     for sentence in (warning, *inference.warnings):
         if sentence:
@@ -78,7 +80,7 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
 
 def inference_numbers(inference: Inference) -> dict[str, object]:
     """What Dagster plots over time."""
-    low, high = inference.finals_ratio_low, inference.finals_ratio_high
+    low, high = inference.ratio_low, inference.ratio_high
     return {
         "ratio": inference.inferred_target_param_data_ratio,
         "confirmation_ratio": inference.confirmation_ratio,

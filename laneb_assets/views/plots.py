@@ -75,10 +75,8 @@ def loss_curve_figure(inference: Inference, calibration: Calibration) -> "Figure
     if inference.inferred_target_tokens is not None:
         label = f"inferred, ratio {inference.inferred_target_param_data_ratio:.4g}"
         axes.axvline(inference.inferred_target_tokens, color=BLUE, linewidth=1.2, label=label)
-    if inference.finals_ratio_low is not None and inference.finals_ratio_high is not None:
-        ends = [
-            ratio * inference.n_scaling_params for ratio in (inference.finals_ratio_low, inference.finals_ratio_high)
-        ]
+    if inference.ratio_low is not None and inference.ratio_high is not None:
+        ends = [ratio * inference.n_scaling_params for ratio in (inference.ratio_low, inference.ratio_high)]
         axes.axvspan(*ends, color=BLUE, alpha=0.15, linewidth=0, label="95 % interval")
     axes.set(xscale="log", xlabel="training tokens", ylabel="final validation bpb", xlim=(low, high))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))

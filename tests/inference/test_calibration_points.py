@@ -35,6 +35,16 @@ def test_baselines_join_where_batch_shape_and_schedule_match() -> None:
     assert made.mode == "finished_runs_and_baselines"
 
 
+def test_baselines_of_another_recipe_are_left_out_by_name_and_imported_ones_join_with_a_warning() -> None:
+    runs = [run(750, 42, recipe="a"), run(2250, 42, recipe="a")]
+    other = run(1500, 41, recipe="b", run_id="b41")
+    imported = run(1500, 43, recipe="hash of its row", backend="imported", run_id="i43")
+    made = calibration_from(runs, baselines=[other, imported])
+    assert [point.run_id for point in made.points] == ["calib_750_s42", "i43", "calib_2250_s42"]
+    assert [name for name in ("b41", "i43") for warning in made.warnings if name in warning] == ["b41", "i43"]
+    assert calibration_from(runs, baselines=[run(1500, 41, recipe="a")]).warnings == ()
+
+
 def test_a_run_that_is_a_baseline_too_counts_once() -> None:
     shared = run(1500, 42)
     made = calibration_from([run(750, 42), shared], baselines=[shared.model_copy(update={"run_id": "baseline_s42"})])
@@ -49,6 +59,7 @@ def test_a_run_that_is_a_baseline_too_counts_once() -> None:
         (run(1500, 42, val_curve=run(1500, 42).val_curve[:-1]), "not at its horizon"),
         (run(1500, 42, warmdown_ratio=0.1), "warmdown_ratio"),
         (run(1500, 42, total_batch_size=BATCH * 2), "total_batch_size"),
+        (run(1500, 42, recipe="another"), "recipe"),
     ],
 )
 def test_a_run_that_is_no_point_is_named_and_refused(bad, says: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from simulated_lanes import BATCH, KNOWN_LOSSES, KNOWN_TOKENS, loss_at, run, scaling, statistics
 
@@ -77,6 +78,22 @@ def test_the_closed_form_gives_the_known_values_under_their_keys() -> None:
     assert record.feasibility_flag == "feasible"
 
 
+def test_the_interval_is_that_of_the_solution_in_use() -> None:
+    """The finals answer 7.14 (5.91 to 12.5) here, the closed form 9.58: an interval of the one is none of the other."""
+    for method in ("finals", "fixed_alpha"):
+        record = infer(
+            stats=statistics(), calibration=known_calibration(), threshold=0.925622, scaling=scaling(), baselines=[],
+            runs=[], inference=InferenceKnobs(alpha_override=0.68, solve_method=method), default_ratio=10.5,
+            required_seeds=[],
+        )  # fmt: skip
+        assert record.ratio_low < record.inferred_target_param_data_ratio < record.ratio_high
+        assert record.finals_ratio_low < record.finals_target_param_data_ratio < record.finals_ratio_high
+        assert record.fixed_alpha_ratio_low < record.fixed_alpha_target_param_data_ratio < record.fixed_alpha_ratio_high
+        in_use = record.finals_ratio_low if method == "finals" else record.fixed_alpha_ratio_low
+        assert record.ratio_low == in_use
+    assert record.exponent_in_use == 0.68
+
+
 @pytest.mark.parametrize(
     ("mapping", "expected"),
     [("paper_v1", 0.6 / 1.6), ("corr_only_v1", 0.8), ("entropy_only_v1", 0.6), ("weighted_mean_v1", 0.65)],
@@ -119,6 +136,67 @@ def test_two_horizons_leave_the_exponent_assumed() -> None:
     assert "assumed" in record.alpha_fallback_reason
 
 
+def test_statistics_without_a_usable_entropy_count_as_weak_whatever_their_fit() -> None:
+    stats = statistics()
+    stats.entropy_usable_fit = None
+    record = infer_with(stats)
+    assert (record.alpha_source, record.stats_fit_low_quality) == ("calibration", True)
+    assert "entropy_usable_fit" in gate(record, "statistics_quality").message
+    assert infer_with(stats, allow_low_quality_stats=True).alpha_source == "stats"
+    assert infer_with(stats, paper_mapping_id="corr_only_v1").alpha_source == "stats"
+
+
+def test_the_record_holds_the_exponent_that_bends_the_answer() -> None:
+    """Statistics say 0.7; the finals say 0.4, and have the say where three horizons tell it."""
+    record = infer_with(statistics(correlation=0.5, entropy=0.7))
+    assert record.inferred_data_scaling_exponent == 0.7
+    assert record.exponent_in_use == pytest.approx(0.4, abs=1e-3)
+
+
+def test_an_exponent_that_the_finals_contradict_does_not_set_an_extrapolated_answer() -> None:
+    noise = np.random.default_rng(0)
+    seeds = {seed: noise.normal(0, 1.34e-3) for seed in (41, 42, 43)}
+    runs = [
+        run(steps, seed, final=loss_at(steps) + effect + noise.normal(0, 0.32e-3))
+        for steps in (750, 1500, 2250, 3000) for seed, effect in seeds.items()
+    ]  # fmt: skip
+    stats = statistics(correlation=0.5, entropy=0.7)
+    by_finals = infer_with(stats, runs=runs, threshold=loss_at(3700))
+    truth = 3700 * BATCH / 110_101_632
+    assert by_finals.ratio_low < truth < by_finals.ratio_high
+    assert by_finals.promotable
+    held = infer_with(stats, runs=runs, threshold=loss_at(3700), solve_method="fixed_alpha")
+    assert not gate(held, "fit_quality").passed
+    assert not held.promotable
+
+
+def test_a_computed_threshold_is_solved_above_the_baselines_own_level() -> None:
+    shifts = {41: 0.004, 42: -0.001, 43: -0.0005}
+    runs = [run(steps, seed, final=loss_at(steps) + shifts[seed]) for steps in (750, 1500, 2250) for seed in shifts]
+    baselines = [one for one in runs if one.steps == 2250]
+    offset = loss_at(1800) - loss_at(2250)
+    record = infer(
+        stats=statistics(), calibration=calibration_from(runs, baselines=baselines), runs=runs, baselines=baselines,
+        threshold=loss_at(2250) - 0.0005 + offset, threshold_offset=offset, scaling=scaling(),
+        inference=InferenceKnobs(), default_ratio=10.5, required_seeds=[41, 42, 43],
+    )  # fmt: skip
+    assert record.inferred_target_param_data_ratio == pytest.approx(1800 * BATCH / 110_101_632, rel=1e-4)
+    assert record.finals_baseline_tokens == 2250 * BATCH
+    assert record.finals_interval_method == "t_inversion_contrast"
+    assert record.finals_goal > record.target_metric_threshold
+
+
+def test_baselines_that_are_no_points_leave_the_threshold_exact_and_say_so() -> None:
+    record = infer(
+        stats=statistics(), calibration=calibration_from(RUNS), runs=RUNS, threshold=loss_at(1800),
+        baselines=[run(2000, seed, run_id=f"b{seed}", fingerprint=f"b{seed}") for seed in (41, 42, 43)],
+        threshold_offset=0.02, scaling=scaling(), inference=InferenceKnobs(), default_ratio=10.5,
+        required_seeds=[41, 42, 43],
+    )  # fmt: skip
+    assert record.finals_baseline_tokens is None
+    assert any("taken as exact" in warning for warning in record.warnings)
+
+
 def test_mode_none_is_not_promotable_on_weak_statistics() -> None:
     record = infer_with(statistics(weak=True), alpha_fallback_mode="none")
     assert not record.promotable
@@ -138,6 +216,8 @@ def test_baseline_assisted_searches_the_baselines_own_curves() -> None:
     assert record.alpha_data_baseline_fallback == pytest.approx(0.4)
     assert record.baseline_alpha_fit_median_r2 == pytest.approx(1.0)
     assert record.baseline_alpha_fit_num_seeds == 3
+    assert record.stats_fit_low_quality
+    assert "within-run" in gate(record, "statistics_quality").message
 
 
 def test_baselines_that_fit_badly_give_no_exponent() -> None:

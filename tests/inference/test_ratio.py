@@ -144,9 +144,9 @@ def test_two_bracketing_points_give_a_weak_answer() -> None:
     assert any("two horizons" in warning for warning in answer.warnings)
 
 
-def test_from_eight_seeds_on_seeds_are_resampled() -> None:
-    answer = infer(finals(seeds=8, draw=4), loss_at(1800), draws=200)
-    assert answer.interval_method == "seed_bootstrap"
+def test_eight_seeds_invert_the_t_test_as_three_do() -> None:
+    answer = infer(finals(seeds=8, draw=4), loss_at(1800))
+    assert answer.interval_method == "t_inversion"
     assert answer.ratio_interval[0] < answer.ratio < answer.ratio_interval[1]
 
 
@@ -173,6 +173,7 @@ def test_finals_with_run_ids_and_horizons_are_taken() -> None:
         (lambda p: with_runs(p).assign(horizon_tokens=p["tokens"].max()), "within-run"),
         (lambda p: with_runs(p).assign(run_id=["a"] * len(p)), "within-run"),
         (lambda p: p.assign(warmdown_ratio=[0.5] * (len(p) - 1) + [0.2]), "warmdown_ratio"),
+        (lambda p: p.assign(recipe=["a"] * (len(p) - 1) + ["b"]), "recipe"),
         (lambda p: p.assign(depth=[12] * (len(p) - 1) + [6]), "depth"),
         (lambda p: p.drop(columns="seed"), "no column seed"),
         (lambda p: p.assign(loss=[math.nan, *p["loss"][1:]]), "finite"),
@@ -191,7 +192,38 @@ def test_points_that_are_no_finals_are_refused_with_the_reason(change, says: str
         infer(change(EXACT), loss_at(1800))
 
 
-@pytest.mark.parametrize("options", [{"threshold": math.nan}, {"threshold": 0.9, "alpha": -1.0}])
-def test_a_threshold_or_exponent_that_is_no_number_is_refused(options: dict) -> None:
-    with pytest.raises(ValueError, match="not"):
-        infer_ratio(EXACT, n_scaling_params=PARAMS, **options)
+NO_NUMBERS = [math.nan, math.inf, None, "0.9", [0.9], True]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("threshold", NO_NUMBERS),
+        ("n_scaling_params", [*NO_NUMBERS, 0, -1, 1.5]),
+        ("alpha", [math.nan, "0.4", [0.4], 0.0, -1.0]),
+        ("confidence", [*NO_NUMBERS, 95, 1, 0, -0.5]),
+        ("alpha_prior", [(0.4,), 0.4, (0.4, 0.0), (math.nan, 0.3), "04"]),
+        ("offset", [math.nan, -0.01, "0.02", 0.02]),
+        ("baseline_tokens", [math.nan, "1e9", -1.0, 12345.0]),
+        ("points", [None, 3, [(1, 2, 3)], "points", EXACT.to_numpy()]),
+    ],
+)
+def test_an_argument_that_is_no_number_of_its_range_is_refused_by_name(name: str, values: list) -> None:
+    usable = {"points": EXACT, "threshold": loss_at(1800), "n_scaling_params": PARAMS}
+    for value in values:
+        with pytest.raises(ValueError, match=name):
+            infer_ratio(**(usable | {name: value}))
+
+
+def test_an_exponent_and_its_prior_are_one_thing() -> None:
+    with pytest.raises(ValueError, match="alpha_prior"):
+        infer(EXACT, loss_at(1800), alpha=0.4, alpha_prior=(0.4, 0.1))
+
+
+@pytest.mark.parametrize("steps", [1400, 3100])
+def test_two_horizons_never_extrapolate(steps: int) -> None:
+    points = finals(horizons=(1500, 3000), draw=2)
+    answer = infer(points, loss_at(steps))
+    assert (answer.ratio, answer.status) == (None, "extrapolation_beyond_limit")
+    assert any("never extrapolate" in warning for warning in answer.warnings)
+    assert infer(points, loss_at(2000)).status == "ok"

@@ -1,0 +1,45 @@
+"""Refusals of arguments that are no usable numbers, as sentences."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+
+def checked_number(
+    name: str, value: object, *, above: float = -math.inf, below: float = math.inf, unit: str = ""
+) -> float:
+    """The value as a float strictly between `above` and `below`.
+
+    Raises:
+        ValueError: it is no real number (a text, None, a list, true), not finite, or out of the range.
+    """
+    allowed = "a finite number" + _range(above, below) + (f" [{unit}]" if unit else "")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} {value!r} is not a number; it is {allowed}")
+    number = float(value)
+    if not math.isfinite(number) or not above < number < below:
+        raise ValueError(f"{name} {number:g} is not allowed; it is {allowed}")
+    return number
+
+
+def checked_count(name: str, value: object, *, least: int = 1) -> int:
+    """The value as an integer of at least `least`.
+
+    Raises:
+        ValueError: it is no integer (a text, None, a list, a fraction, NaN), or smaller.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
+        raise ValueError(f"{name} {value!r} is not an integer; it is one of at least {least}")
+    count = int(float(value))
+    if count < least:
+        raise ValueError(f"{name} {count} is not allowed; it is an integer of at least {least}")
+    return count
+
+
+def _range(above: float, below: float) -> str:
+    if math.isfinite(above) and math.isfinite(below):
+        return f" between {above:g} and {below:g}"
+    if math.isfinite(above):
+        return f" above {above:g}"
+    return f" below {below:g}" if math.isfinite(below) else ""
