@@ -1,7 +1,8 @@
 """Every knob of an experiment: its name, unit, bounds, default and one-line meaning.
 
 A section is a group of knobs that the same assets depend on. A knob that decides nothing about an outcome (where
-files lie, when automation starts runs) stands in `Places` or `Automation`, on which no asset depends.
+files lie, when automation starts runs, where runs train) stands in `Places`, `Automation` or `EngineKnobs`, on which
+no asset depends.
 
 How the values of a profile, the environment and the stored overrides become one `Settings` is in `laneb.settings`.
 """
@@ -287,6 +288,31 @@ class Automation(Section):
     automation: Literal["all", "analysis", "off"] = knob("all", "LANE_B_AUTOMATION", "what reruns when inputs change")
 
 
+class EngineKnobs(Section):
+    """Where runs train, as opposed to what they compute: no asset depends on it. It names programs, so no launchpad
+    sets it."""
+
+    title: ClassVar[str] = "engine"
+    engine: Literal["local", "slurm", "ray", "command"] = knob("local", "LANE_B_ENGINE", "what starts training runs")
+    args: str = knob("", "LANE_B_ENGINE_ARGS", "its arguments: sbatch's; num_gpus=8 for Ray; the command's template")
+    baseline_args: str = knob("", "LANE_B_ENGINE_BASELINE_ARGS", "further arguments for baselines")
+    calibration_args: str = knob("", "LANE_B_ENGINE_CALIBRATION_ARGS", "further arguments for calibration runs")
+    candidate_args: str = knob("", "LANE_B_ENGINE_CANDIDATE_ARGS", "further arguments for candidates")
+    address: str = knob("", "LANE_B_ENGINE_ADDRESS", "Ray's dashboard; empty: http://127.0.0.1:8265")
+    state_command: str = knob("", "LANE_B_ENGINE_STATE", "template, for command: exits 0 while the job {name} is there")
+    cancel_command: str = knob("", "LANE_B_ENGINE_CANCEL", "template, for command: cancels the job {name}")
+    python: str = knob("", "LANE_B_ENGINE_PYTHON", "interpreter that has laneb on a node; empty: this one's path")
+    scratch: str = knob("", "LANE_B_SCRATCH", "fast folder on a node; empty: its folder for temporary files")
+    lease_seconds: float = knob(
+        120.0, "LANE_B_LEASE_SECONDS", "silence after which a holder of a run counts as gone [s]", ge=1
+    )
+    parallel_runs: int = knob(1, "LANE_B_PARALLEL_RUNS", "runs that laneb run trains side by side", ge=1, le=1000)
+
+    def arguments(self, role: str = "") -> str:
+        """The engine's arguments for runs of a role: baseline, calibration or candidate."""
+        return f"{self.args} {getattr(self, f'{role}_args', '')}".strip()
+
+
 EXPERIMENT_SECTIONS: tuple[type[Section], ...] = (
     DataKnobs,
     ModelKnobs,
@@ -300,4 +326,4 @@ EXPERIMENT_SECTIONS: tuple[type[Section], ...] = (
 )
 """The sections that decide an outcome: each is an asset of its own."""
 
-SECTIONS: tuple[type[Section], ...] = (Places, *EXPERIMENT_SECTIONS, Automation)
+SECTIONS: tuple[type[Section], ...] = (Places, *EXPERIMENT_SECTIONS, Automation, EngineKnobs)

@@ -95,7 +95,12 @@ class PlaceError(ValueError):
     """A place that this installation can't reach."""
 
 
-def _path(text: str) -> AnyPath:
+def reach(text: str) -> AnyPath:
+    """A folder's path, or a bucket's by its URL.
+
+    Raises:
+        PlaceError: a URL whose driver isn't installed, or that isn't one.
+    """
     try:
         if "://" not in text:
             return Path(text).expanduser().absolute()
@@ -117,7 +122,7 @@ def locate(places: Places, experiment: str) -> Locations:
     default_work = base / "laneb" / experiment
 
     def place(text: str, default: AnyPath) -> AnyPath:
-        return _path(text) if text else default
+        return reach(text) if text else default
 
     work = place(places.work_dir, default_work)
     baseline = place(places.baseline_work_dir, work / "baseline")

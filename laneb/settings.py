@@ -80,6 +80,7 @@ class Settings:
     inference: knobs.InferenceKnobs
     candidates: knobs.CandidateKnobs
     automation: knobs.Automation
+    engine: knobs.EngineKnobs
     locations: Locations = field(compare=False)
     origins: Mapping[str, str] = field(compare=False, default_factory=dict)
     overrides: Mapping[str, Any] = field(compare=False, default_factory=dict)

@@ -15,6 +15,7 @@ FLOORS = {
     "laneb.decision": 5,
     "laneb.plan": 5,
     "laneb.inference": 4,
+    "laneb.engines": 4,
     "laneb.statistics": 3,
     "laneb.training": 3,
     "laneb.model": 2,

@@ -59,6 +59,7 @@ class Lease:
         folder: where the numbered files are, the same for all claimants.
         seconds: how long a count has to stand still for its holder to count as gone.
         holder: for people, who claims; None: this process.
+        what: for people, what is held; None: the folder around `folder`.
         clock: seconds that only go up.
     """
 
@@ -68,10 +69,12 @@ class Lease:
         seconds: float,
         *,
         holder: str | None = None,
+        what: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.seconds = folder, seconds
         self._holder = holder or f"process {os.getpid()} on {socket.gethostname()}"
+        self._what = what or str(folder.parent)
         self._clock = clock
         self._claim: Claim | None = None
         self._writing = threading.Lock()
@@ -133,10 +136,10 @@ class Lease:
         while not self.take():
             if stop() or self._clock() >= until:
                 raise LeaseHeldError(
-                    f"{self.folder.parent} is held by {self.holder()}, which is alive. Wait until it ends, or stop it"
+                    f"{self._what} is held by {self.holder()}, which is alive. Wait until it ends, or stop it"
                 )
             if say is not None:
-                say(f"{self.folder.parent} is held by {self.holder()}: waiting for it")
+                say(f"{self._what} is held by {self.holder()}: waiting for it")
                 say = None
             time.sleep(pause)
 
@@ -165,8 +168,8 @@ class Lease:
         current = self.current()
         if self._claim is None or current is None or current.token != self._claim.token:
             raise LeaseLostError(
-                f"{self.folder.parent} was taken over by {current.holder if current else 'nobody'}: nothing more is "
-                "written there"
+                f"{self._what} was taken over by {current.holder if current else 'nobody'}: nothing more is written "
+                "there"
             )
         return self._claim
 

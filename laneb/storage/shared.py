@@ -246,3 +246,37 @@ def _copy(source: Path, target: Path) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def names_below(folder: AnyPath) -> list[str]:
+    """Names of the files in a folder and those below it, relative to it; none where there is no such folder."""
+
+    def found() -> list[str]:
+        if is_folder_path(folder):
+            return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        fs: Any = folder.fs
+        fs.invalidate_cache()
+        root = fs._strip_protocol(folder.path).rstrip("/") + "/"
+        return [str(name).removeprefix(root) for name in fs.find(folder.path)]
+
+    try:
+        listed = patiently(found, folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(name for name in listed if name and not name.rpartition("/")[2].startswith("."))
+
+
+def move(source: AnyPath, target: AnyPath) -> None:
+    """Move a file within a folder or a bucket, where it is copied, then deleted."""
+    if is_folder_path(source):
+        assert is_folder_path(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        return
+    fs, places = source.fs, [str(place.path) for place in (source, target) if not is_folder_path(place)]
+
+    def moved() -> None:
+        fs.copy(*places)
+        fs.rm_file(places[0])
+
+    patiently(moved, source)

@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from laneb.training.hardware import peak_resident_mib
+from laneb.training.interruption import ProcessLostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +52,6 @@ def keep_freed_memory() -> None:
         if mallopt is not None:
             for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 64 * 2**20)):
                 mallopt(parameter, value)
-
-
-class ProcessLostError(ValueError):
-    """Another process of the run ended, or can't be reached any more."""
 
 
 @contextlib.contextmanager

@@ -15,6 +15,10 @@ class Interrupted(Exception):  # noqa: N818 - an event, not a mistake
         self.signal_number = signal_number
 
 
+class ProcessLostError(ValueError):
+    """Another process of the run ended, or can't be reached any more. Another start goes on without it."""
+
+
 class StopRequest:
     """Remembers SIGINT and SIGTERM until the loop can act on them.
 

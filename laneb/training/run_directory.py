@@ -145,14 +145,21 @@ def events_size(run_dir: Path) -> int:
         return 0
 
 
-def note_failure(run_dir: Path, message: str) -> None:
-    """Keep with a run's events why it can't go on, where a place can still be written."""
+def note_failure(run_dir: Path, message: str, *, passing: bool = False) -> None:
+    """Keep with a run's events why it can't go on, where a place can still be written.
+
+    Args:
+        run_dir: its directory.
+        message: why.
+        passing: another start is the remedy, with nothing changed.
+    """
     with contextlib.suppress(OSError), (run_dir / EVENTS).open("a", encoding="utf-8") as events:
-        events.write(json.dumps({"event": "error", "message": message}) + "\n")
+        events.write(json.dumps({"event": "error", "message": message, "passing": passing}) + "\n")
 
 
-def failure_since(run_dir: Path, size: int) -> str | None:
-    """The first failure noted after `size` bytes of events, or None where none was."""
+def failure_since(run_dir: Path, size: int, *, lasting: bool = False) -> str | None:
+    """The first failure noted after `size` bytes of events, or None where none was; with `lasting`, of those alone
+    that another start would not mend."""
     try:
         lines = (run_dir / EVENTS).read_bytes()[size:].splitlines()
     except OSError:
@@ -160,7 +167,7 @@ def failure_since(run_dir: Path, size: int) -> str | None:
     for line in lines:
         with contextlib.suppress(ValueError):
             event = json.loads(line)
-            if isinstance(event, dict) and event.get("event") == "error":
+            if isinstance(event, dict) and event.get("event") == "error" and not (lasting and event.get("passing")):
                 return str(event.get("message"))
     return None
 

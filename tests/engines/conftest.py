@@ -1,47 +1,18 @@
 """Real servers and daemons, started for the tests in folders of their own, and ended with them."""
 
-import contextlib
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import accepts, end, free_port, until
+from small_runs import Runs, write_shards
+from undisturbed import STEPS, Undisturbed
 from upath import UPath
 
 from laneb.places import AnyPath
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def until(happens: Callable[[], object], seconds: float = 30.0, what: str = "") -> None:
-    """Look again until something is so; a test that waits in vain fails and says for what."""
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what or happens}"
-        time.sleep(0.02)
-
-
-def accepts(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
-def end(process: "subprocess.Popen[str]") -> None:
-    """End a process and all that it started in its session."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +50,12 @@ def bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AnyPat
 def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> AnyPath:
     """A place that several machines share, of either kind."""
     return tmp_path / "shared" if request.param == "folder" else request.getfixturevalue("bucket")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    runs = Runs(folder / "runs", write_shards(folder / "shards"))
+    spec = runs.spec(steps=STEPS, checkpoint_every=20, eval_every=100)
+    return Undisturbed(runs, spec, runs.train(spec))

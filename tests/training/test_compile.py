@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import Runs
+from small_runs import Runs
 
 from laneb.corpus.shards import open_shards
 from laneb.training.devices import Device

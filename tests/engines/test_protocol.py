@@ -1,0 +1,142 @@
+"""Both sides of a run on an engine, with this machine's processes as the engine: what is lost, stalls or comes back."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+
+import psutil
+import pytest
+from servers import until
+from undisturbed import Story
+
+from laneb.engines import CancelledError, EngineError, train
+from laneb.engines import job as jobs
+from laneb.engines.published import checkpoint_step, node_lease
+from laneb.storage import shared
+
+
+def node_of(work) -> psutil.Process:
+    """The node's process on a run."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if {str(work.run), "laneb.engines.node"} <= set(process.cmdline()):
+                return process
+    raise AssertionError("no node is at work on the run")
+
+
+def signalled(work, number: int) -> None:
+    """Send a signal to the node and its training process."""
+    node = node_of(work)
+    for process in [node, *node.children(recursive=True)]:
+        process.send_signal(number)
+
+
+def test_a_run_is_trained_once_whoever_asks_from_whichever_machine(undisturbed, shared_place, tmp_path):
+    work, story = undisturbed.work(shared_place, tmp_path / "one"), Story()
+    undisturbed.is_equalled_by(story.train(work), work.mirror)
+    steps = [event["step"] for event in story.events if event["event"] == "step"]
+    assert steps == sorted(set(steps)) and len(steps) > 50
+    assert [event["event"] for event in story.events if event["event"] in ("start", "end")] == ["start", "end"]
+    assert not list((tmp_path / "one" / "scratch").glob("laneb-run-*"))
+    job = jobs.read_job(work.run)
+    other = undisturbed.work(shared_place, tmp_path / "other", python=sys.executable)
+    undisturbed.is_equalled_by(train(other), other.mirror)
+    assert jobs.read_job(work.run) == job
+
+
+def test_a_node_that_is_lost_is_replaced_and_the_run_is_as_if_it_were_not(undisturbed, bucket, tmp_path):
+    work = undisturbed.work(bucket, tmp_path)
+    story = Story(120, lambda: signalled(work, signal.SIGKILL))
+    undisturbed.is_equalled_by(story.train(work), work.mirror)
+    assert len(story.resumed_from()) == 1
+    assert [event["event"] for event in story.events].count("start") == 1
+    assert any("ended without a result; starting it again" in sentence for sentence in story.said)
+
+
+def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on_when_it_is_wanted_again(undisturbed, bucket, tmp_path):
+    work, stop = undisturbed.work(bucket, tmp_path), threading.Event()
+    story = Story(80, stop.set)
+    with pytest.raises(CancelledError, match="was told to stop; its checkpoint is kept"):
+        train(work, on_event=story.event, should_stop=stop.is_set)
+    kept = checkpoint_step(work.run)
+    assert kept >= 80
+    assert not node_lease(work.run, 60).is_alive()
+    again = Story()
+    undisturbed.is_equalled_by(again.train(work), work.mirror)
+    assert again.resumed_from() == [kept]
+
+
+def test_a_node_that_stalls_is_taken_over_and_writes_nothing_when_it_wakes(undisturbed, tmp_path):
+    work = undisturbed.work(tmp_path, tmp_path)
+    stalled: list[psutil.Process] = []
+
+    def stall() -> None:
+        node = node_of(work)
+        stalled.append(node)
+        for process in [*node.children(recursive=True), node]:
+            process.suspend()
+        # The engine lost sight of it, as Slurm does of a node that doesn't answer: the coordinator starts another.
+
+    story, results = Story(60, stall), []
+    coordinator = threading.Thread(target=lambda: results.append(story.train(work)), daemon=True)
+    coordinator.start()
+    until(lambda: stalled, what="the node stalls")
+    job = jobs.read_job(work.run)
+    assert job is not None
+    node = [sys.executable, "-m", "laneb.engines.node", str(work.run)]
+    replacement = psutil.Popen(node, stdout=subprocess.DEVNULL)
+    assert replacement.wait() == 0
+    coordinator.join(30)
+    undisturbed.is_equalled_by(results[0], work.mirror)
+    before = {name: shared.read_or_none(work.run / name) for name in shared.names_below(work.run)}
+    for process in [stalled[0], *stalled[0].children(recursive=True)]:
+        process.resume()
+    assert stalled[0].wait(30) == 75
+    assert {name: shared.read_or_none(work.run / name) for name in shared.names_below(work.run)} == before
+
+
+COORDINATOR = """
+import sys
+from pathlib import Path
+from laneb.engines import Work, train
+from laneb.knobs import EngineKnobs, TrainingKnobs
+from laneb.training.spec import RunSpec
+spec, run, knobs = sys.argv[1:]
+spec = RunSpec.model_validate_json(spec)
+train(Work(spec, Path(run), Path(run), TrainingKnobs(), EngineKnobs.model_validate_json(knobs)), on_event=print)
+"""
+
+
+def test_a_coordinator_that_died_is_followed_by_one_that_attaches_to_its_job(undisturbed, tmp_path):
+    start = "bash -c 'setsid {command} --incarnation {name} >/dev/null 2>&1 &'"
+    look = "pgrep -f {name}"
+    work = undisturbed.work(tmp_path, tmp_path, engine="command", args=start, state_command=look, lease_seconds=1)
+    arguments = [work.spec.model_dump_json(), str(work.run), work.engine.model_dump_json()]
+    coordinator = psutil.Popen([sys.executable, "-c", COORDINATOR, *arguments], stdout=subprocess.PIPE, text=True)
+    for line in coordinator.stdout:
+        if "'step': 20," in line:
+            break
+    coordinator.kill()
+    job, story = jobs.read_job(work.run), Story()
+    undisturbed.is_equalled_by(story.train(work), work.mirror)
+    assert jobs.read_job(work.run) == job
+    assert any("is at it already; following it" in sentence for sentence in story.said)
+    assert story.resumed_from() == []
+
+
+def test_what_another_start_would_not_mend_is_said_at_once(undisturbed, tmp_path):
+    spec = undisturbed.spec.model_copy(update={"corpus_fingerprint": "another"})
+    work = undisturbed.work(tmp_path, tmp_path)
+    work = type(work)(spec, work.run, work.mirror, work.training, work.engine)
+    with pytest.raises(EngineError, match=r"seed 41\).*holds no whole token shards of the run"):
+        train(work)
+    job = jobs.read_job(work.run)
+    assert job is not None and job.attempt == 1
+
+
+def test_a_node_that_never_comes_to_train_is_given_up(undisturbed, tmp_path):
+    work, story = undisturbed.work(tmp_path, tmp_path, python="/bin/false"), Story()
+    with pytest.raises(EngineError, match="3 starts in a row ended without a new checkpoint"):
+        story.train(work)
