@@ -94,6 +94,14 @@ def test_a_finished_run_that_an_equal_one_replaced_is_told():
     assert log.min_val_bpb == 0.91 and "this one replaces it" in log.warnings[0]
 
 
+def test_a_damaged_line_does_not_make_another_run():
+    for damage in ("/00b00", "/0003", "/00301", "/", "/00300 (1%"):
+        lines = steps(0, 300, CURVE).splitlines(True)
+        lines[40] = lines[40].replace("/00300", damage)
+        log = parse_log(HEADER + "".join(lines) + footer(0.9))
+        assert (log.runs, log.status, log.val_curve) == (1, "ok", parse_log(WHOLE).val_curve)
+
+
 def test_two_runs_that_print_in_turns_are_a_warning():
     one, two = steps(0, 200, CURVE).splitlines(True), steps(0, 200, CURVE).replace("3.5", "3.6").splitlines(True)
     in_step = "".join(a + b for a, b in zip(one, two, strict=True))
@@ -168,6 +176,6 @@ def test_packed_logs_are_read_whatever_their_name(tmp_path: Path):
 
 
 def test_a_file_of_more_runs_than_a_file_has_is_refused():
-    lines = "".join(train(0).replace("/00300", f"/{horizon:05d}") for horizon in range(1, 1100))
+    lines = "".join(train(1100 - horizon).replace("/00300", f"/{horizon:05d}") for horizon in range(1, 1100))
     with pytest.raises(LogError, match="more than 1,000 runs"):
         parse_log(lines)

@@ -12,13 +12,13 @@ _COUNT = rb"\d[\d,]{0,18}(?![\w.])"
 _AMOUNT = rb"\d[\d,]{0,18}(?:\.\d{1,20})?"
 
 _TRAIN = re.compile(
-    rb"step +(\d{1,12})(?:/(\d{1,12}))?[^|]*\| *loss: *(" + _NUMBER + rb") *(?:\||$)"
+    rb"step +(\d{1,12})(?:/(\d{1,12}))? *(?:\([^|()]{0,20}\))? *\| *loss: *(" + _NUMBER + rb") *(?:\||$)"
     rb"(?:.*?\bdt: *(" + _AMOUNT + rb") *ms)?(?:.*?\btok/sec: *(" + _COUNT + rb"))?"
     rb"(?:.*?\btotal time: *(" + _AMOUNT + rb") *m\b)?"
 )
 # The same for the order of fields that nanochat prints, without looking back: most lines of a long log are these.
 TRAIN_QUICK = re.compile(
-    rb"step (\d{1,12})/(\d{1,12}) \([^|]*\| loss: (\d{1,15}\.\d{1,20}) \|(?:[^|]*\|){0,3}? "
+    rb"step (\d{1,12})/(\d{1,12}) \([^|()]{0,20}\) \| loss: (\d{1,15}\.\d{1,20}) \|(?:[^|]*\|){0,3}? "
     rb"dt: (\d{1,15}\.\d{1,20})ms \| tok/sec: (" + _COUNT + rb") \|(?:[^|]*\|){0,4}? "
     rb"total time: (\d{1,15}\.\d{1,20})m\b"
 )

@@ -148,11 +148,11 @@ class LogReader:
             if header.value is not None:
                 self._pending[header.name] = header.value
             return
+        self._settle()
         # Later stages print their batch as pretraining does, and no other header.
         if self._later and header.name == "total_batch_size":
             return
         self._later = False
-        self._settle()
         self._opening.add(header.name)
         self.tangle.cut()
         if header.value is not None and (header.name != "threshold" or header.detail == "val_bpb"):
@@ -166,8 +166,12 @@ class LogReader:
         self.tangle.note(line)
         if self._held:
             self._replay(line.horizon)
-        if self._begins(line.step, line.horizon):
+        if self._begins(line.step):
             self._begin(line.step, line.horizon)
+        elif self.run.horizon not in (None, line.horizon):
+            # Another horizon without a header or a step back: a line of another run, which prints in turns with this.
+            self.tangle.signs += 1
+            return
         self._goes_on(line.step)
         self.run.train(line)
 
@@ -180,11 +184,9 @@ class LogReader:
         self._goes_on(line.step)
         self.run.evaluate(line)
 
-    def _begins(self, step: int | None, horizon: bytes | None = None) -> bool:
+    def _begins(self, step: int | None) -> bool:
         """Whether a line of that step is the first of a segment."""
-        if not self.runs or self._opening or (step is not None and step < self._last_step):
-            return True
-        return horizon is not None and self.run.horizon not in (None, horizon)
+        return not self.runs or bool(self._opening) or (step is not None and step < self._last_step)
 
     def _goes_on(self, step: int | None) -> None:
         if step is not None:
