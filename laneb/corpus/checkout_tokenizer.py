@@ -38,6 +38,7 @@ class CheckoutTokenizer:
     Attributes:
         checkout: whose it is.
         base_dir: where the checkout keeps its data (NANOCHAT_BASE_DIR as the checkout understands it).
+        data_dir: the folder of the files that the checkout's version trains on.
         vocab_size: tokens, specials included.
         bos_id: the id that begins every document.
         token_bytes: [vocab] int32: UTF-8 bytes that each token stands for; 0 for specials.
@@ -73,6 +74,7 @@ class CheckoutTokenizer:
         except ValueError:
             raise self._failed("its tokenizer can't be read; train it there first (scripts.tok_train)") from None
         self.base_dir = Path(said["base_dir"])
+        self.data_dir = Path(said["data_dir"])
         self.vocab_size = int(said["vocab_size"])
         self.bos_id = int(said["bos_id"])
         self.token_bytes: NDArray[np.int32] = np.array(said["token_bytes"], dtype=np.int32)

@@ -79,6 +79,15 @@ def _nanochat(folder: Path, shards: list[Path]) -> Source:
             f"{folder}: one shard, {shards[0].name}, but nanochat's last shard is for validation, so two are needed. "
             f"Download another, or name the file itself to split it by document"
         )
+    return nanochat_source(folder, shards)
+
+
+def nanochat_source(folder: Path, shards: list[Path]) -> Source:
+    """Files that nanochat trains on, the last one held out.
+
+    Raises:
+        CorpusError: a file can't be read, or is empty.
+    """
     files = _described(folder, shards, str(folder))
     empty = [file.name for file in files if not file.size]
     if empty:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laneb.corpus.checkout import find_checkout
+from laneb.corpus.checkout_data import HASH_CACHE, open_checkout_corpus
 from laneb.corpus.documents import Corpus, open_corpus
 from laneb.corpus.shards import shards_fingerprint
 from laneb.corpus.tokenizer import tokenizer_fingerprint
+from laneb.knobs import DataKnobs, TrainingKnobs
 from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.experiment import Experiment
 from laneb.storage.atomic import StorageError
@@ -17,9 +21,23 @@ if TYPE_CHECKING:
 
 def corpus_of(store: Store) -> Corpus:
     """The experiment's text; its content hashes are kept beside the shards."""
-    data = store.read(Experiment).data
-    cache = store.locations.corpus_dir / "content_hashes.json"
-    return open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes, hash_cache=cache)
+    experiment = store.read(Experiment)
+    return text_of(experiment.data, experiment.training, store.locations.corpus_dir / HASH_CACHE)
+
+
+def text_of(data: DataKnobs, training: TrainingKnobs, hash_cache: Path | None = None) -> Corpus:
+    """The text that settings mean: where a checkout trains, the files that it trains on.
+
+    Raises:
+        CorpusError: no text that can be used.
+        CheckoutError: no checkout, or no files that it could train on.
+    """
+    if training.backend == "nanochat":
+        checkout = find_checkout(training.nanochat_dir, training.nanochat_python)
+        return open_checkout_corpus(
+            checkout, data.corpus, text_column=data.text_column, max_bytes=data.max_bytes, hash_cache=hash_cache
+        )
+    return open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes, hash_cache=hash_cache)
 
 
 def tokenizer_is_unchanged(store: Store) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
+from laneb.corpus.checkout_data import read_checkout_data
 from laneb.knobs import ModelKnobs, TrainingKnobs
 from laneb.model.scaling import (
     ModelShape,
@@ -224,6 +225,9 @@ def _spec(shards: TokenShards, scaling: ScalingParams, knobs: CheckoutKnobs, *, 
     }
     if training.backend == "nanochat":
         values |= _of_checkout(knobs, device)
+        data = read_checkout_data(shards.path)
+        # The shards are read by the statistics alone, which may read less than the checkout does.
+        values["corpus_fingerprint"] = data.fingerprint if data else shards.corpus_fingerprint
     return RunSpec(**values)
 
 

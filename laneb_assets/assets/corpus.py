@@ -1,10 +1,12 @@
 """The text as tokens on disk."""
 
 import itertools
+from pathlib import Path
 
 import dagster as dg
 
 from laneb.corpus.checkout import find_checkout
+from laneb.corpus.checkout_data import CheckoutData, read_checkout_data
 from laneb.corpus.checkout_tokenizer import record_checkout_tokenizer
 from laneb.corpus.documents import Corpus
 from laneb.corpus.shards import build_shards, shards_fingerprint
@@ -12,7 +14,7 @@ from laneb.corpus.state import corpus_of
 from laneb.corpus.tokenizer import stored_tokenizer, tokenizer_fingerprint, train_tokenizer
 from laneb.knobs import TrainingKnobs
 from laneb.records.base import canonical_hash
-from laneb.records.corpus import TokenizerInfo
+from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings
 from laneb.storage.store import Store
@@ -26,11 +28,11 @@ SAMPLED_DOCUMENTS = 200
 
 
 def corpus_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The tokenizer and the token shards. A checkout's tokenizer is that of the training settings."""
+    """The tokenizer and the token shards. Of a checkout, both are those that the training settings name."""
     sections = ["data", "training"] if settings.training.backend == "nanochat" else ["data"]
     return [
         lane_asset(settings, tokenizer, group="corpus", sections=sections, kinds=["tokenizers"]),
-        lane_asset(settings, token_shards, group="corpus", deps=["tokenizer"], sections=["data"], kinds=["numpy"]),
+        lane_asset(settings, token_shards, group="corpus", deps=["tokenizer"], sections=sections, kinds=["numpy"]),
     ]
 
 
@@ -77,12 +79,26 @@ def token_shards(context: dg.AssetExecutionContext, store: Stored) -> dg.Materia
         validation_share=data.validation_share,
         progress=progress_of(context),
     )
+    changed = _note_checkout_data(store, corpus, shards)
+    if changed:
+        context.log.warning(changed)
     path = store.write(shards)
     return materialized(
         shards,
         path,
+        extra={"data": changed} if changed else None,
         train_tokens=shards.train_tokens,
         val_tokens=shards.val_tokens,
         train_documents=shards.train_documents,
         val_documents=shards.val_documents,
     )
+
+
+def _note_checkout_data(store: Store, corpus: Corpus, shards: TokenShards) -> str:
+    """Keep what a checkout trains on beside the shards; what is otherwise than it was, or nothing."""
+    if store.read(Experiment).training.backend != "nanochat":
+        return ""
+    now = CheckoutData.in_files(corpus.files, corpus.hash_cache)
+    now.write(Path(shards.path))
+    before = read_checkout_data(store.read(TokenShards).path) if store.has(TokenShards) else None
+    return now.change_since(before) if before else ""

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from laneb.corpus.documents import open_corpus
+from laneb.corpus.state import text_of
 from laneb.plan import PlannedRun, planned_runs
 from laneb.records.baseline import BaselineThreshold
 from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
@@ -71,7 +71,7 @@ def _machine(screen: Console, settings: Settings) -> None:
 def _corpus(screen: Console, settings: Settings) -> None:
     _heading(screen, "corpus")
     data = settings.data
-    corpus = open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
+    corpus = text_of(data, settings.training)
     screen.print(
         f"{data.dataset_id or corpus.dataset_id}: {len(corpus.files):,} file(s), "
         f"{corpus.total_bytes / 1e6:.1f} MB read, vocabulary {data.vocab_size:,}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from laneb.corpus.documents import open_corpus
+from laneb.corpus.state import text_of
 from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.training.launch import training_command
@@ -66,8 +66,7 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
 
 def _check_input(settings: Settings) -> None:
     """Say what can't work before anything is made: no text, or a horizon and batch that make no run."""
-    data = settings.data
-    open_corpus(data.corpus, text_column=data.text_column, max_bytes=data.max_bytes)
+    text_of(settings.data, settings.training)
     planned_runs(settings)
     training_command(Path("spec.json"), settings.training)
     if settings.training.backend != "nanochat":

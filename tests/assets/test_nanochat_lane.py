@@ -2,19 +2,22 @@
 
 import sys
 
+import dagster as dg
 import pytest
-from stand_in_checkout import write_checkout
+from stand_in_checkout import write_checkout, write_shard
 
-from laneb.records.corpus import TokenizerInfo
+from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
-from laneb_assets.names import TRAINED
+from laneb_assets.names import TRAINED, key_of
 
 
 def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_its_code_changes(
     lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkout = write_checkout(lane.folder / "nanochat", lm_head=320 * 32, matrices=12_320)
+    profile = lane.profile.read_text()
+    lane.profile.write_text("\n".join(line for line in profile.splitlines() if not line.startswith("corpus")))
     for name, value in {
         "LANE_B_BACKEND": "nanochat",
         "LANE_B_NANOCHAT_DIR": str(checkout),
@@ -31,6 +34,8 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_i
     outcomes = lane.run()
     assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
     assert lane.store.read(TokenizerInfo).vocab_size == 300
+    shards = lane.store.read(TokenShards)
+    assert (shards.dataset_id, shards.train_documents, shards.val_documents) == ("base_data", 80, 40)
     runs = [lane.store.read_run(f"laneb_calib_{steps}_s41", "") for steps in (6, 18)]
     assert [run.backend for run in runs] == ["nanochat", "nanochat"]
     assert [run.min_val_bpb for run in runs] == [pytest.approx(3.0 - steps / 10 + 0.041) for steps in (6, 18)]
@@ -44,3 +49,16 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_i
     made = {outcome.step.asset for outcome in again if outcome.state == "done"}
     assert made.issuperset(TRAINED) and "dataset_stats" not in made
     assert lane.store.read_run("laneb_calib_6_s41", "").min_val_bpb == pytest.approx(3.1 - 6 / 10 + 0.041)
+
+    write_shard(checkout / "base" / "base_data", 3)
+    more = lane.run()
+    made = {outcome.step.asset for outcome in more if outcome.state == "done"}
+    assert made.issuperset({*TRAINED, "token_shards", "dataset_stats"})
+    assert lane.store.read(TokenShards).train_documents == 120
+    before, after = ({run.fingerprint for run in runs}, lane.store.read_run("laneb_calib_6_s41", "").fingerprint)
+    assert after not in before
+    with lane.instance() as instance:
+        wanted = dg.AssetRecordsFilter(key_of("micro", "token_shards"))
+        (latest,) = instance.fetch_materializations(wanted, limit=1).records
+    said = latest.asset_materialization.metadata["data"].text
+    assert "1 added, and shard_00003.parquet is for validation now. Every run is another one" in said

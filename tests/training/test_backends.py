@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from run_facts import with_files_up_to
-from stand_in_checkout import HARDWIRED, behave, run_on, spec_of, write_checkout
+from stand_in_checkout import HARDWIRED, behave, run_on, spec_of, write_checkout, write_shard
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
+from laneb.corpus.checkout_data import CheckoutData, training_files
+from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
 from laneb.records.runs import RunResult
-from laneb.training.backends.nanochat import latest_checkpoint, own_base_dir, train_in_checkout
+from laneb.training.backends.nanochat import train_in_checkout
+from laneb.training.checkout_files import latest_checkpoint, own_base_dir
 from laneb.training.interruption import Interrupted, StopRequest
 from laneb.training.log import parse_log
 from laneb.training.spec import RunSpec
@@ -113,6 +116,49 @@ def test_each_run_has_its_own_base_directory_with_the_shared_data_linked(tmp_pat
     assert [path.name for path in (own / "base_checkpoints").iterdir()] == [f"laneb_{spec.fingerprint}"]
     assert sorted(p.name for p in (checkout / "base" / "base_checkpoints").iterdir()) == ["d2"]
     assert own_base_dir(checkout / "base", own) == own
+
+
+def asked_on(checkout: Path, shards: Path, **more: object) -> RunSpec:
+    """A run that was asked for when the checkout's data was what it is now."""
+    with CheckoutTokenizer(find_checkout(str(checkout), sys.executable)) as tokenizer:
+        data = CheckoutData.in_files(training_files(tokenizer.data_dir), None)
+        data.write(shards)
+        return spec_of(checkout, shards_path=str(shards), tokenizer_id=tokenizer.tokenizer_id, **more)
+
+
+def files_of(run_dir: Path) -> list[str]:
+    line = next(line for line in (run_dir / "train.log").read_text().splitlines()[::-1] if line.startswith("files: "))
+    return json.loads(line.removeprefix("files: "))
+
+
+def test_a_run_trains_on_the_files_that_it_was_asked_with_whatever_comes_to_them(tmp_path: Path):
+    checkout, run_dir = write_checkout(tmp_path / "nanochat", crash_at=13), tmp_path / "run"
+    spec, said = asked_on(checkout, tmp_path / "shards"), list[str]()
+    names = [f"shard_{number:05d}.parquet" for number in range(3)]
+    with pytest.raises(CheckoutError, match="ended with exit status 1"):
+        train(spec, run_dir)
+    assert files_of(run_dir) == names
+    write_shard(checkout / "base" / "base_data", 3)
+    assert train(spec, run_dir, said).status == "ok"
+    assert files_of(run_dir) == names
+    assert any("1 files came to" in sentence and "it trains without them" in sentence for sentence in said)
+
+
+def test_data_or_a_tokenizer_that_changed_since_is_refused_before_training(tmp_path: Path):
+    checkout, run_dir = write_checkout(tmp_path / "nanochat"), tmp_path / "run"
+    spec = asked_on(checkout, tmp_path / "shards")
+    write_shard(checkout / "base" / "base_data", 1, documents=7)
+    with pytest.raises(
+        CheckoutError, match=r"of its files 1 changed\. Every run is another one\. Materialize token_sh"
+    ):
+        train(spec, run_dir)
+    (checkout / "base" / "base_data" / "shard_00001.parquet").unlink()
+    with pytest.raises(CheckoutError, match="of its files 1 removed"):
+        train(spec, run_dir)
+    (checkout / "base" / "tokenizer" / "token_bytes.pt").write_text("another count")
+    with pytest.raises(CheckoutError, match=r"the tokenizer at .* was changed since the run was asked for"):
+        train(spec, run_dir)
+    assert not (run_dir / "train.log").exists()
 
 
 def test_a_crash_is_named_and_the_next_start_goes_on_from_the_last_checkpoint(tmp_path: Path):

@@ -5,15 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from stand_in_checkout import HARDWIRED, knobs_on, run_on, spec_of, write_checkout
+from stand_in_checkout import HARDWIRED, SHARDS, knobs_on, run_on, spec_of, write_checkout, write_shard
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
+from laneb.corpus.checkout_data import CheckoutData, training_files
 from laneb.knobs import TrainingKnobs
 from laneb.training import hardware
 from laneb.training.checkout_flags import read_flags
 from laneb.training.checkout_knobs import checkout_knobs
 from laneb.training.nanochat import nanochat_command
-from laneb.training.spec import RunSpec
+from laneb.training.spec import RunSpec, lane_spec
 
 STYLES = ("2025-11", "2026-01", "2026-02", "2026-07")
 
@@ -238,6 +239,20 @@ def test_the_seed_goes_beside_the_flags_of_a_version_that_has_none_for_it(tmp_pa
     assert own[own.index("--seed") + 1] == "41" and f"NANOCHAT_BASE_DIR={tmp_path / 'own'}" in own
     assert not any("OMP_NUM_THREADS" in argument for argument in own)
     assert not any(name.startswith(("model-tag", "run", "seed", "save")) for name in told(spec))
+
+
+def test_base_directories_with_other_shards_give_other_runs(tmp_path: Path):
+    checkout = write_checkout(tmp_path / "nanochat", version="2026-07")
+    specs = []
+    for name, numbers in (("two", (0, 1)), ("three", (0, 1, 2)), ("others", (0, 2)), ("same", (0, 1))):
+        for number in numbers:
+            write_shard(tmp_path / name, number)
+        CheckoutData.in_files(training_files(tmp_path / name), None).write(tmp_path / name)
+        shards = SHARDS.model_copy(update={"path": str(tmp_path / name)})
+        specs.append(lane_spec(shards, *knobs_on(checkout), seed=41, steps=20))
+    two, three, others, same = specs
+    assert len({two.fingerprint, three.fingerprint, others.fingerprint}) == 3
+    assert same.fingerprint == two.fingerprint and three.recipe != two.recipe
 
 
 def test_under_torchrun_the_world_size_is_identity_and_each_process_gets_the_seed(tmp_path: Path, monkeypatch):

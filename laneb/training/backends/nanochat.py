@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import selectors
 import subprocess
 import sys
@@ -16,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
+from laneb.corpus.checkout_data import HASH_CACHE, read_checkout_data
 from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
 from laneb.records.base import utc_now
 from laneb.records.runs import RunResult
+from laneb.training.checkout_files import added_since, latest_checkpoint, own_base_dir, set_aside
 from laneb.training.checkout_flags import read_flags
 from laneb.training.interruption import StopRequest
 from laneb.training.log import parse_log, run_result_from_log, scaling_params
@@ -35,9 +36,6 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 30.0
 COUNT_TOLERANCE = 0.01
 """Versions of nanochat differ by a few small gates; more than this is another model."""
-
-NOT_SHARED = re.compile(r".*_checkpoints|report|laneb|runs|\..*")
-"""What a run keeps for itself of a base directory: checkpoints and reports. Tokenizer and data are shared."""
 
 
 def train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
@@ -72,14 +70,30 @@ def train_in_checkout(
             f"{spec.run_id}: the code of the checkout at {checkout.directory} was changed since the run was asked for. "
             "Materialize it again, to train it anew with the code that is there now"
         )
+    data = read_checkout_data(spec.shards_path)
+    added: list[str] = []
     with CheckoutTokenizer(checkout) as tokenizer:
         if tokenizer.vocab_size != spec.vocab_size:
             raise CheckoutError(
                 f"LANE_B_VOCAB_SIZE={spec.vocab_size}: nanochat takes its own tokenizer, and that at "
                 f"{tokenizer.base_dir} has {tokenizer.vocab_size} tokens. Set LANE_B_VOCAB_SIZE={tokenizer.vocab_size}"
             )
-        shared = tokenizer.base_dir
-    own = own_base_dir(shared, run_dir / "nanochat")
+        if data is not None and tokenizer.tokenizer_id != spec.tokenizer_id:
+            raise CheckoutError(
+                f"{spec.run_id}: the tokenizer at {tokenizer.base_dir} was changed since the run was asked for. "
+                "Materialize the tokenizer, and with it what follows from it"
+            )
+        shared, data_dir = tokenizer.base_dir, tokenizer.data_dir
+    if data is not None:
+        added = added_since(data, data_dir, Path(spec.shards_path).parent / HASH_CACHE)
+        if added:
+            say(f"{spec.run_id}: {len(added)} files came to {data_dir} since; it trains without them")
+    own = own_base_dir(shared, run_dir / "nanochat", data_dir, data)
+    if own is None and data is not None and added:
+        raise CheckoutError(
+            f"{spec.run_id}: {len(added)} files came to {data_dir} since the run was asked for, and {run_dir} can't "
+            "hold links to the others alone. Materialize token_shards, and with them what follows"
+        )
     resumes = "resume_from_step" in read_flags(checkout).flags
     tag = f"laneb_{spec.fingerprint}"
     # A version without model tags names its checkpoints by depth; in a base directory of its own they are the run's.
@@ -91,50 +105,11 @@ def train_in_checkout(
         if attempt.run(step):
             break
         say(f"{spec.run_id}: the checkpoint of step {step} can't be read; going back to the one before")
-        _set_aside(own or shared, pattern, step)
+        set_aside(own or shared, pattern, step)
     result = _result(spec, run_dir, command, time.monotonic() - started)
     result = write_result(run_dir, result)
     say(f"{spec.run_id}: {result.status} at step {result.steps}")
     return result
-
-
-def own_base_dir(shared: Path, own: Path) -> Path | None:
-    """A base directory for one run, which has links to all that runs share; None where links can't be made."""
-    try:
-        own.mkdir(parents=True, exist_ok=True)
-        for entry in shared.iterdir():
-            link = own / entry.name
-            if NOT_SHARED.fullmatch(entry.name) or (link.is_symlink() and link.readlink() == entry.absolute()):
-                continue
-            if link.is_symlink():
-                link.unlink()
-            link.symlink_to(entry.absolute(), target_is_directory=entry.is_dir())
-    except OSError:
-        return None
-    return own
-
-
-def latest_checkpoint(base_dir: Path, folder: str) -> int:
-    """Step of the latest whole checkpoint in the folders of that name (a glob), or 0."""
-    latest = 0
-    for path in base_dir.glob(f"base_checkpoints/{folder}/model_*.pt"):
-        digits = path.stem.removeprefix("model_")
-        if digits.isdigit() and _checkpoint_files(path.parent, digits):
-            latest = max(latest, int(digits))
-    return latest
-
-
-def _checkpoint_files(folder: Path, digits: str) -> list[Path]:
-    """The files of a checkpoint, or none when one is missing."""
-    optimizers = sorted(folder.glob(f"optim_{digits}*.pt"))
-    files = [folder / f"model_{digits}.pt", folder / f"meta_{digits}.json", *optimizers]
-    return files if optimizers and all(file.is_file() for file in files) else []
-
-
-def _set_aside(base_dir: Path, folder: str, step: int) -> None:
-    for place in base_dir.glob(f"base_checkpoints/{folder}"):
-        for file in _checkpoint_files(place, f"{step:06d}"):
-            file.rename(file.with_name(f"{file.name}.broken"))
 
 
 class _Attempt:
