@@ -280,6 +280,16 @@ class CandidateKnobs(Section):
         0.0, "LANE_B_TIME_TO_TARGET_POWER_LAW_FIT_R2_MIN", "smallest R^2 accepted", le=1
     )
 
+    primary_mode: Literal["confirmation", "inferred"] = knob(
+        "confirmation", "LANE_B_PRIMARY_MODE", "mode that is tested first, at the full level"
+    )
+    required_reach: float = knob(
+        0.25, "LANE_B_REQUIRED_REACH", "share of a mode's runs that has to reach the threshold", gt=0, lt=1
+    )
+    smallest_gain: float = knob(
+        0.01, "LANE_B_SMALLEST_GAIN", "smallest gain that matters, as a share of the baseline's time", gt=0, lt=1
+    )
+
 
 class Automation(Section):
     """What starts by itself in Dagster."""

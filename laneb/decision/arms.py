@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
@@ -49,6 +50,7 @@ def _arm_time(
 ) -> ArmTime:
     usable = run.status == "ok" and len(run.val_curve) > 0
     time = time_to(run.val_curve, threshold) if usable else TimeToTarget()
+    around = _evaluations_around(run, time) if usable else None
     step: float | None = None
     measured, interpolated = time.measured_sec, time.interpolated_sec
     if usable:
@@ -71,13 +73,18 @@ def _arm_time(
         interpolated_sec=interpolated,
         extrapolated_sec=time.extrapolated_sec,
         pooled_sec=None if step is None or step_sec is None else step * step_sec,
-        grid_resolution_sec=_resolution(run, time, step_sec),
+        grid_resolution_sec=None
+        if around is None or step_sec is None
+        else (around[1].step - around[0].step) * step_sec,
         min_val_bpb=run.min_val_bpb,
+        measured_resolution_sec=None if around is None else around[1].seconds - around[0].seconds,
     )
 
 
-def _resolution(run: RunResult, time: TimeToTarget, step_sec: float | None) -> float | None:
-    if time.measured_step is None or step_sec is None:
+def _evaluations_around(run: RunResult, time: TimeToTarget) -> tuple[ValidationPoint, ValidationPoint] | None:
+    """The evaluations before and at the crossing; the run's start where the first one is below the threshold."""
+    if time.measured_step is None:
         return None
-    before = [point.step for point in run.val_curve if point.step < time.measured_step]
-    return (time.measured_step - (before[-1] if before else 0)) * step_sec
+    index = next(index for index, point in enumerate(run.val_curve) if point.step == time.measured_step)
+    before = run.val_curve[index - 1] if index else ValidationPoint(0, 0.0, math.inf)
+    return before, run.val_curve[index]

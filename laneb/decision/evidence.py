@@ -1,74 +1,129 @@
-"""What the runs of one candidate mode say against the baseline, and what follows from it."""
+"""What the runs of one candidate mode say against the baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from laneb.decision.arms import BASELINE
-from laneb.decision.paired import miss_p_value, paired_differences
+from laneb.decision.looks import bonferroni_critical, critical_at, looks_before, spent_at, spent_before
+from laneb.decision.paired import grid_resolution, grid_sd, paired_differences, paired_test
+from laneb.decision.reach import reach_of
+from laneb.knobs import CandidateKnobs
+from laneb.records.base import canonical_hash
 from laneb.records.candidates import Mode
 from laneb.records.runs import RunResult
-from laneb.records.verdict import ArmTime, PairedDifference, PairedTest
+from laneb.records.verdict import ArmTime, Clock, Look, PairedDifference, PairedTest, Reach
 
-SIGNIFICANCE = 0.05
-Clock = Literal["pooled_step", "measured"]
+CLOCKS: tuple[Clock, ...] = ("pooled_step", "measured")
+Runs = Mapping[str, Sequence[RunResult]]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One mode against the baseline."""
+    """One mode against the baseline, on the deciding clock, at one look."""
 
     mode: Mode
+    clock: Clock
     threshold: float
     baseline: tuple[ArmTime, ...]
     candidate: tuple[ArmTime, ...]
     differences: tuple[PairedDifference, ...]
-    gains: tuple[float | None, ...]
-    """Seconds on the deciding clock, in the order of `differences`; None where censoring leaves it unknown."""
-    test: PairedTest
-    p_adjusted: float | None
+    tests: Mapping[Clock, PairedTest]
+    baseline_sec: float | None
+    """Mean time to target of the paired baselines [s]."""
+    floor: float
+    """Least spread of a difference: the evaluation grid's [s]."""
     resolution: float | None
-    """The widest pair of evaluations around a crossing, on the deciding clock [s]."""
+    """The widest pair of evaluations around a crossing [s]."""
+    reach: Reach
+    question: str
+    runs: tuple[str, ...]
+    """Fingerprints of the paired runs, sorted."""
+    before: tuple[Look, ...]
+    """Earlier looks at the question."""
+    spent: float
+    """Of the level, by this look and all before it."""
+    critical: float | None
+    """What t has to exceed for a gain; None with fewer than two pairs."""
+    critical_loss: float | None
+    """What -t has to exceed for a loss."""
+    waits_for: Mode | None
+    """The mode that has to be accepted first and was not."""
     same_horizon: str
     """Says so where candidate and baseline trained for the same steps; else empty."""
+
+    @property
+    def test(self) -> PairedTest:
+        """The test on the deciding clock."""
+        return self.tests[self.clock]
+
+    @property
+    def level_of_miss(self) -> float:
+        """p of the share that reaches below which the mode is rejected: half of what this look may spend."""
+        return (self.spent - spent_before(self.before)) / 2
+
+    @property
+    def accepted_before(self) -> Look | None:
+        """The look at which it was accepted, if it was: what was shown once need not be shown again."""
+        return next((look for look in self.before if look.decision == "ACCEPT"), None)
 
 
 def gather(
     mode: Mode,
-    arms: Mapping[str, Sequence[RunResult]],
+    arms: Runs,
     rows: Sequence[ArmTime],
     *,
     threshold: float,
     clock: Clock,
-    test: PairedTest,
-    p_adjusted: float | None,
+    knobs: CandidateKnobs,
+    looks: Sequence[Look] = (),
+    waits_for: Mode | None = None,
 ) -> Evidence:
-    """The evidence on a mode from all arms' runs and times."""
-    baseline, candidate = rows_of(rows, BASELINE), rows_of(rows, mode)
-    differences = paired_differences(baseline, candidate)
-    resolutions = [row.grid_resolution_sec for row in [*baseline, *candidate] if row.grid_resolution_sec is not None]
+    """The evidence on a mode, from all arms' runs and their times, and what this look at it may spend."""
+    baseline = tuple(row for row in rows if row.arm == BASELINE)
+    candidate = tuple(row for row in rows if row.arm == mode)
+    differences = paired_differences(baseline, candidate, threshold)
+    seeds = {row.seed for row in differences}
+    paired = [row for row in baseline if row.seed in seeds]
+    floors = {each: grid_sd(baseline, candidate, each) for each in CLOCKS}
+    times = {each: _mean_time(paired, each) for each in CLOCKS}
+    question = canonical_hash(sorted({run.recipe for runs in arms.values() for run in runs if run.recipe}))
+    runs = tuple(sorted(run.fingerprint for arm in (BASELINE, mode) for run in arms[arm] if run.seed in seeds))
+    before = looks_before(looks, mode=mode, question=question, threshold=threshold, runs=runs)
+    pairs = len(differences)
+    tested = pairs > 1
     return Evidence(
         mode=mode,
+        clock=clock,
         threshold=threshold,
-        baseline=tuple(baseline),
-        candidate=tuple(candidate),
+        baseline=baseline,
+        candidate=candidate,
         differences=differences,
-        gains=tuple(row.pooled_sec if clock == "pooled_step" else row.measured_sec for row in differences),
-        test=test,
-        p_adjusted=p_adjusted,
-        resolution=max(resolutions, default=None),
+        tests={each: paired_test(differences, each, floor=floors[each], baseline_sec=times[each]) for each in CLOCKS},
+        baseline_sec=times[clock],
+        floor=floors[clock],
+        resolution=grid_resolution([*baseline, *candidate], clock),
+        reach=reach_of(candidate, threshold, knobs.required_reach),
+        question=question,
+        runs=runs,
+        before=before,
+        spent=spent_at(pairs, before) if tested else spent_before(before),
+        critical=critical_at(pairs, before, threshold=threshold, runs=runs) if tested else None,
+        critical_loss=bonferroni_critical(pairs, before, 0.5) if tested else None,
+        waits_for=waits_for,
         same_horizon=_same_horizon(mode, arms),
     )
 
 
-def rows_of(rows: Sequence[ArmTime], arm: str) -> list[ArmTime]:
-    """The rows of one arm."""
-    return [row for row in rows if row.arm == arm]
+def _mean_time(rows: Sequence[ArmTime], clock: Clock) -> float | None:
+    times = [row.pooled_sec if clock == "pooled_step" else row.interpolated_sec for row in rows]
+    known = [time for time in times if time is not None]
+    return sum(known) / len(known) if known else None
 
 
-def _same_horizon(mode: Mode, arms: Mapping[str, Sequence[RunResult]]) -> str:
+def _same_horizon(mode: Mode, arms: Runs) -> str:
+    """The sentence on a mode that trains as long as the baseline; empty where it does not."""
     baselines = {run.seed: run for run in arms[BASELINE]}
     same = [run for run in arms[mode] if run.seed in baselines and run.tokens == baselines[run.seed].tokens]
     if not same:
@@ -80,92 +135,3 @@ def _same_horizon(mode: Mode, arms: Mapping[str, Sequence[RunResult]]) -> str:
         f"candidate and baseline have the same realised horizon, {same[0].steps} steps (seed {seeds}): {runs}, so "
         f"there is no difference to find. A larger LANE_B_THRESHOLD_OFFSET asks for less and gives a shorter horizon."
     )
-
-
-def why_not_accept(evidence: Evidence) -> list[str]:
-    """Each condition of ACCEPT that fails, with its numbers; empty when all hold."""
-    found = []
-    missed = [row for row in evidence.candidate if not row.reached]
-    if missed:
-        shown = ", ".join(_miss(row, evidence.threshold) for row in missed)
-        found.append(
-            f"{len(missed)} of {len(evidence.candidate)} candidates do not reach {evidence.threshold:.6g} ({shown})"
-        )
-    if not evidence.differences:
-        return [*found, "no seed has both a finished baseline and a finished candidate, so nothing is paired"]
-    not_gained = [
-        row for row, gain in zip(evidence.differences, evidence.gains, strict=True) if gain is None or gain <= 0
-    ]
-    if not_gained:
-        seeds = ", ".join(str(row.seed) for row in not_gained)
-        found.append(f"{len(not_gained)} of {len(evidence.differences)} paired differences are no gain (seed {seeds})")
-    test, p = evidence.test, evidence.p_adjusted
-    if test.p_gain is None:
-        found.append(
-            f"{test.pairs} paired difference(s) without spread to test against; a paired test takes two that differ"
-        )
-    elif p is None or not (p < SIGNIFICANCE and test.p_gain < 0.5):
-        found.append(
-            f"the paired test does not show a gain (one-sided p {test.p_gain:.3g}, {SIGNIFICANCE:g} is needed)"
-        )
-    if (
-        evidence.resolution is not None
-        and test.mean_gain_sec is not None
-        and 0 < test.mean_gain_sec <= evidence.resolution
-    ):
-        found.append(
-            f"the mean gain of {test.mean_gain_sec:.3g} s is within the evaluation grid's resolution of "
-            f"{evidence.resolution:.3g} s. Evaluate more often (LANE_B_EVAL_EVERY_LATE)."
-        )
-    return found
-
-
-def _miss(row: ArmTime, threshold: float) -> str:
-    if row.status != "ok" or row.min_val_bpb is None:
-        return f"seed {row.seed} {row.status}"
-    return f"seed {row.seed} by {row.min_val_bpb - threshold:.4g} bpb"
-
-
-def accept_reason(evidence: Evidence) -> str:
-    """The sentence of an ACCEPT."""
-    test = evidence.test
-    share = "" if test.mean_gain_relative is None else f", {test.mean_gain_relative:.1%}"
-    resolution = "" if evidence.resolution is None else f"; the evaluation grid resolves {evidence.resolution:.3g} s"
-    return (
-        f"all {len(evidence.candidate)} candidates reach {evidence.threshold:.6g}, {test.pairs} of {test.pairs} paired "
-        f"by seed do so sooner than the baseline, by {test.mean_gain_sec or 0.0:.3g} s on average{share} "
-        f"(one-sided p {evidence.p_adjusted or 0.0:.3g}{resolution})"
-    )
-
-
-def why_reject(evidence: Evidence) -> str:
-    """The sentence of a REJECT; empty when the loss is not sure."""
-    test, p = evidence.test, evidence.p_adjusted
-    losses = [gain for gain in evidence.gains if gain is not None and gain < 0]
-    all_lose = bool(evidence.gains) and len(losses) == len(evidence.gains)
-    beyond_grid = evidence.resolution is None or -(test.mean_gain_sec or 0.0) > evidence.resolution
-    if (
-        all_lose
-        and test.p_loss is not None
-        and test.p_loss < 0.5
-        and p is not None
-        and p < SIGNIFICANCE
-        and beyond_grid
-    ):
-        return (
-            f"all {test.pairs} paired differences are a loss, {-(test.mean_gain_sec or 0.0):.3g} s on average "
-            f"(one-sided p {p:.3g})"
-        )
-    misses = [
-        row.min_val_bpb - evidence.threshold
-        for row in evidence.candidate
-        if row.status == "ok" and not row.reached and row.min_val_bpb is not None
-    ]
-    if len(misses) == len(evidence.candidate) and all(row.reached for row in evidence.baseline) and evidence.baseline:
-        p_miss = miss_p_value(misses)
-        if p_miss is not None and p_miss < SIGNIFICANCE:
-            return (
-                f"no candidate reaches {evidence.threshold:.6g}: they end {sum(misses) / len(misses):.4g} bpb above it "
-                f"on average (one-sided p {p_miss:.3g}), where every baseline reaches it"
-            )
-    return ""

@@ -15,12 +15,14 @@ from laneb.records.statistics import ContextLossDecay
 from laneb.storage import roles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from laneb.records.candidates import Mode
     from laneb.records.experiment import Experiment
     from laneb.records.runs import RunResult
-    from laneb.records.verdict import ArmTime, Summary, Verdict
+    from laneb.records.verdict import ArmTime, Look, ModeVerdict, Summary, Verdict
     from laneb.storage.store import Store
 
 ARM_COLUMNS = ("arm", "seed", "steps", "requested", "realised", "min bpb", "to threshold", "pooled clock", "status")
@@ -79,6 +81,32 @@ class Report:
         recommended = self.summary.recommended_lane_b_decision
         return f"winner per seed: {seeds or 'none'}; recommended lane_b_decision: {recommended}"
 
+    def level_line(self) -> str:
+        """What this look at the verdict's mode took, and what is left for further ones."""
+        judged = next((mode for mode in self.verdict.modes if mode.mode == self.verdict.mode), None)
+        if judged is None or judged.look is None or judged.level_left is None:
+            return ""
+        return (
+            f"look at {judged.look.pairs} pairs: t {_number(judged.look.statistic)}, {_number(judged.critical)} is "
+            f"needed; of the 5 % of lanes without a gain that may ever be accepted, {judged.level_left:.2%} are left "
+            f"for more seeds{_gain_range(judged)}"
+        )
+
+    def benefit_line(self) -> str:
+        """What calibration cost and how many runs pay for it; empty where that is not known."""
+        benefit = self.verdict.net_benefit
+        if benefit is None:
+            return ""
+        pays = (
+            f"{benefit.runs_to_pay} further runs pay for it"
+            if benefit.runs_to_pay is not None
+            else "which saves nothing, so that nothing pays for it"
+        )
+        return (
+            f"calibration took {benefit.calibration_sec:.0f} s of training; a run reaches the threshold "
+            f"{benefit.saved_per_run_sec:.3g} s sooner, {pays}"
+        )
+
     def markdown(self) -> str:
         """The report as Markdown."""
         lines = [
@@ -87,6 +115,8 @@ class Report:
             "",
             self.ratio_line() + ".",
             *(["", self.theory_line() + "."] if self.theory_line() else []),
+            *(["", self.level_line() + "."] if self.level_line() else []),
+            *(["", self.benefit_line() + "."] if self.benefit_line() else []),
             "",
             "| " + " | ".join(ARM_COLUMNS) + " |",
             "|" + "---|" * len(ARM_COLUMNS),
@@ -114,13 +144,14 @@ class Report:
         }
 
 
-def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame) -> Report:
+def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame, looks: Sequence[Look] = ()) -> Report:
     """The report of an experiment whose candidates have run.
 
     Args:
         store: where its records lie.
         experiment: its settings.
         rows: its current rows of the schema table.
+        looks: the looks at its evidence so far.
 
     Raises:
         ValueError: something isn't made yet; the asset that makes it is named.
@@ -134,6 +165,8 @@ def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame) -> Repor
         threshold=inference.target_metric_threshold,
         requested_ratios=requested,
         knobs=experiment.candidates,
+        looks=looks,
+        calibration=_calibration(store, experiment),
     )
     _, difference = target_threshold(store.read(BaselineThreshold), experiment.threshold.target_threshold)
     failed = [gate.message for gate in inference.gates if not gate.passed]
@@ -146,6 +179,15 @@ def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame) -> Repor
         warnings=tuple(dict.fromkeys(warning for warning in warnings if warning)),
         theory=_theory(store, baselines),
     )
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
+
+
+def _gain_range(judged: ModeVerdict) -> str:
+    low, high = judged.gain_bounds
+    return "" if low is None or high is None else f"; the gain is above {low:.1%} and below {high:.1%} (95 % each)"
 
 
 def _theory(store: Store, baselines: list[RunResult]) -> ContextLossDecay | None:
@@ -169,6 +211,16 @@ def _candidates(
             if (candidate.mode, seed) in have:
                 runs.setdefault(candidate.mode, []).append(have[candidate.mode, seed])
     return runs, requested
+
+
+def _calibration(store: Store, experiment: Experiment) -> list[RunResult]:
+    """The calibration runs that are there: what they cost is told, and decides nothing."""
+    wanted = [
+        roles.calibration_role(steps, seed)
+        for steps in experiment.calibration.iterations
+        for seed in experiment.calibration.all_seeds
+    ]
+    return [store.read_run(role, "calibration_runs") for role in wanted if store.has_run(role)]
 
 
 def _earlier(rows: pd.DataFrame, requested: dict[str, float]) -> list[str]:

@@ -71,7 +71,7 @@ class Surface(BaseModel):
             return None
         return float((self.amplitude / (loss - self.asymptote)) ** (1 / self.exponent))
 
-    def excess(self, step: int, steps: int, warmdown_ratio: float) -> float:
+    def excess(self, step: float, steps: int, warmdown_ratio: float) -> float:
         """How far a run lies above L at a step [bpb]: by all of the gain before the warmdown, by 0 at its end."""
         left = (steps - step) / (warmdown_ratio * steps) if warmdown_ratio > 0 else float(step < steps)
         return self.warmdown_gain * float(min(1.0, left) ** self.warmdown_power)

@@ -7,6 +7,7 @@ from laneb.decision.report import report_of
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings
 from laneb.storage.atomic import write_text
+from laneb.storage.looks import read_looks, record_looks
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Duck, Stored
 from laneb_assets.views.frames import SchemaRowsFrame, checked, column_schema
@@ -34,11 +35,12 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     """Winner per seed, tally, and whether a candidate beats the baseline at the same threshold."""
     experiment = store.read(Experiment)
     rows = warehouse.current_rows(experiment.experiment)
-    report = report_of(store, experiment, rows)
+    report = report_of(store, experiment, rows, read_looks(warehouse, experiment.experiment))
     checked(context, SchemaRowsFrame, rows)
     for warning in report.warnings:
         context.log.warning(warning)
     path = store.write(report.verdict)
+    record_looks(warehouse, experiment.experiment, [mode.look for mode in report.verdict.modes if mode.look])
     crossing_times = plotted(store, "crossing_times", crossing_times_figure(report.verdict))
     arms = warehouse.arms()
     experiments = comparison_rows(arms) if arms["experiment"].nunique() > 1 else []

@@ -14,6 +14,7 @@ from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.verdict import Summary
 from laneb.settings import Settings, load_settings
+from laneb.storage.looks import read_looks
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 from laneb_assets.views.terminal import console
@@ -92,7 +93,8 @@ def _print_tally(summary: Summary) -> None:
 
 def _report(settings: Settings) -> Report | Summary:
     store = Store(settings.locations)
-    rows = Warehouse(settings.locations.duckdb_path).current_rows(settings.experiment)
+    warehouse = Warehouse(settings.locations.duckdb_path)
+    rows = warehouse.current_rows(settings.experiment)
     if len(rows) and not store.has(Inference):
         return summarize(rows)
-    return report_of(store, store.read(Experiment), rows)
+    return report_of(store, store.read(Experiment), rows, read_looks(warehouse, settings.experiment))

@@ -1,9 +1,13 @@
 """The whole lane without training."""
 
+import dagster as dg
 import pytest
 
 from laneb.records.inference import Inference
+from laneb.records.verdict import Verdict
+from laneb.storage.looks import read_looks
 from laneb.training.surface import read_surface
+from laneb_assets.definitions import definitions_of
 
 
 def test_a_simulated_lane_finds_the_ratio_that_its_surface_was_given(simulated_once) -> None:
@@ -15,3 +19,23 @@ def test_a_simulated_lane_finds_the_ratio_that_its_surface_was_given(simulated_o
     assert inference.promotable
     assert inference.inferred_target_param_data_ratio == pytest.approx(truth, rel=0.05)
     assert {row.status for row in store.read_manifest()} == {"ok"}
+
+
+def test_a_look_is_recorded_once_however_often_the_summary_is_made(finished_simulated_lane) -> None:
+    lane = finished_simulated_lane
+    looks = read_looks(lane.warehouse, "simulated")
+    assert [(look.mode, look.pairs, look.decision) for look in looks] == [
+        ("confirmation", 3, "ACCEPT"), ("inferred", 3, "ACCEPT")
+    ]  # fmt: skip
+    verdict = lane.store.read(Verdict)
+    with lane.instance() as instance:
+        materialized = dg.AssetKey(["simulated", "lane_b_summary"])
+        job = definitions_of(lane.settings).resolve_implicit_global_asset_job_def()
+        assert job.execute_in_process(instance=instance, asset_selection=[materialized]).success
+    assert read_looks(lane.warehouse, "simulated") == looks
+    again = lane.store.read(Verdict)
+    assert [mode.critical for mode in again.modes] == [mode.critical for mode in verdict.modes]
+    report = (lane.settings.locations.work_dir / "summary.md").read_text()
+    assert "look at 3 pairs: t " in report
+    assert "are left for more seeds" in report
+    assert "further runs pay for it" in report

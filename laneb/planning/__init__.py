@@ -1,0 +1,20 @@
+"""Before and after a lane: what a design can find out, at what cost, and what to run next."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "simulate_lanes": "lanes",
+    "Design": "design",
+    "Outcomes": "lanes",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
