@@ -71,11 +71,11 @@ def plain_step(model: GPT, total_batch_size: int, *, compiled: bool) -> Callable
     """An update with torch's own optimizers."""
     import torch
 
-    from laneb.model.optimizer import ADAM_BETAS, ADAM_EPSILON, Optimizers
+    from laneb.model.optimizer import ADAM_EPSILON, Optimizers
 
-    rates = Optimizers(model, total_batch_size=total_batch_size, **RATES)
+    rates = Optimizers(model, total_batch_size=total_batch_size, rates=RATES)
     groups = [{"params": adam.params, "lr": adam.rate, "betas": adam.betas} for adam in rates.adams]
-    adam = torch.optim.AdamW(groups, betas=ADAM_BETAS, eps=ADAM_EPSILON, weight_decay=0.0)
+    adam = torch.optim.AdamW(groups, eps=ADAM_EPSILON, weight_decay=0.0)
     muon = torch.optim.Muon(list(model.blocks.parameters()), lr=rates.muons[0].rate, momentum=0.95, weight_decay=0.2)
     mean_loss = torch.compile(plain_loss) if compiled else plain_loss
 
@@ -95,7 +95,7 @@ def our_step(model: GPT, total_batch_size: int) -> Callable[[Tensor], Tensor]:
     """An update as a run makes it."""
     from laneb.model.optimizer import Optimizers
 
-    optimizers = Optimizers(model, total_batch_size=total_batch_size, **RATES)
+    optimizers = Optimizers(model, total_batch_size=total_batch_size, rates=RATES)
 
     def step(rows: Tensor) -> Tensor:
         loss = model(rows[:, :-1], rows[:, 1:])
@@ -185,6 +185,7 @@ def main() -> None:
     parser.add_argument("--child", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     shape = ModelShape(
+        recipe="laneb",
         depth=arguments.depth,
         aspect_ratio=arguments.aspect_ratio,
         head_dim=arguments.head_dim,

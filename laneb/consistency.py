@@ -68,11 +68,11 @@ def _of_model_and_batch(settings: Resolved) -> list[str]:
             f"{training.device_batch_size} * {model.max_seq_len} = {rows}, such as "
             f"{rows * max(1, training.total_batch_size // rows)}."
         )
-    if training.warmup_steps != -1 and training.warmup_ratio > 0:
+    if training.warmup_steps not in (None, -1) and training.warmup_ratio:
         problems.append(
             f"{_say(settings, 'training.warmup_steps', 'training.warmup_ratio')}: two lengths of one warmup. Set one."
         )
-    if training.warmup_ratio + training.warmdown_ratio > 1:
+    if (training.warmup_ratio or 0.0) + (training.warmdown_ratio or 0.0) > 1:
         problems.append(f"{_say(settings, 'training.warmup_ratio', 'training.warmdown_ratio')}: together at most 1.")
     return problems
 

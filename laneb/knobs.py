@@ -100,6 +100,9 @@ class ModelKnobs(Section):
     """The shape of the GPT."""
 
     title: ClassVar[str] = "model"
+    recipe: Literal["laneb", "nanochat-2026-02", "nanochat-2026-07"] = knob(
+        "nanochat-2026-02", "LANE_B_RECIPE", "what the built-in trainer computes: nanochat's of that date, or our own"
+    )
     depth: int = knob(12, "LANE_B_DEPTH", "layers", ge=1, le=256)
     aspect_ratio: int = knob(64, "LANE_B_ASPECT_RATIO", "width = depth * this, rounded up to heads", ge=1)
     head_dim: int = knob(128, "LANE_B_HEAD_DIM", "width of a head; even", ge=32, multiple_of=2)
@@ -148,15 +151,33 @@ class TrainingKnobs(Section):
     eval_every: int = knob(100, "LANE_B_EVAL_EVERY", "steps between evaluations in the first two thirds", ge=1)
     eval_every_late: int = knob(0, "LANE_B_EVAL_EVERY_LATE", "steps between them in the last third; 0: a quarter", ge=0)
     eval_tokens: int = knob(10_485_760, "LANE_B_EVAL_TOKENS", "validation tokens per evaluation", ge=1)
-    embedding_lr: float = knob(0.3, "LANE_B_EMBEDDING_LR", "AdamW rate of embeddings, before scaling", gt=0)
-    unembedding_lr: float = knob(0.004, "LANE_B_UNEMBEDDING_LR", "AdamW rate of the head, before scaling", gt=0)
-    matrix_lr: float = knob(0.02, "LANE_B_MATRIX_LR", "Muon rate of the matrices, before scaling", gt=0)
-    scalar_lr: float = knob(0.5, "LANE_B_SCALAR_LR", "AdamW rate of per-layer scalars, before scaling", gt=0)
-    weight_decay: float = knob(0.2, "LANE_B_WEIGHT_DECAY", "Muon's decay at step 0, falling to 0 at the end", ge=0)
-    warmup_ratio: float = knob(0.0, "LANE_B_WARMUP_RATIO", "share of the horizon that warms up", ge=0, lt=1)
-    warmup_steps: int = knob(-1, "LANE_B_WARMUP_STEPS", "steps that warm up; -1: by the warmup ratio", ge=-1)
-    warmdown_ratio: float = knob(0.5, "LANE_B_WARMDOWN_RATIO", "share of the horizon that warms down", ge=0, le=1)
-    final_lr_share: float = knob(0.0, "LANE_B_FINAL_LR_SHARE", "rate at the end, as share of the peak", ge=0, le=1)
+    embedding_lr: float | None = knob(
+        None, "LANE_B_EMBEDDING_LR", "AdamW rate of embeddings, before scaling; unset: the recipe's", gt=0
+    )
+    unembedding_lr: float | None = knob(
+        None, "LANE_B_UNEMBEDDING_LR", "AdamW rate of the head, before scaling; unset: the recipe's", gt=0
+    )
+    matrix_lr: float | None = knob(
+        None, "LANE_B_MATRIX_LR", "Muon rate of the matrices, before scaling; unset: the recipe's", gt=0
+    )
+    scalar_lr: float | None = knob(
+        None, "LANE_B_SCALAR_LR", "AdamW rate of per-layer scalars, before scaling; unset: the recipe's", gt=0
+    )
+    weight_decay: float | None = knob(
+        None, "LANE_B_WEIGHT_DECAY", "Muon's decay at step 0, before scaling; unset: the recipe's", ge=0
+    )
+    warmup_steps: int | None = knob(
+        None, "LANE_B_WARMUP_STEPS", "steps that warm up; unset: the recipe's; -1: by the warmup ratio", ge=-1
+    )
+    warmup_ratio: float | None = knob(
+        None, "LANE_B_WARMUP_RATIO", "share of the horizon that warms up; unset: warmup_steps counts", ge=0, lt=1
+    )
+    warmdown_ratio: float | None = knob(
+        None, "LANE_B_WARMDOWN_RATIO", "share of the horizon that warms down; unset: the recipe's", ge=0, le=1
+    )
+    final_lr_share: float | None = knob(
+        None, "LANE_B_FINAL_LR_SHARE", "rate at the end, as share of the peak; unset: the recipe's", ge=0, le=1
+    )
     checkpoint_every: int = knob(250, "LANE_B_CHECKPOINT_EVERY", "steps between checkpoints", ge=1)
     keep_model: bool = knob(False, "LANE_B_KEEP_MODEL", "keep a finished run's weights; its checkpoints go otherwise")
     wandb_run_base: str = knob("dummy", "LANE_B_WANDB_RUN_BASE", "W&B run name prefix; dummy: off")
@@ -171,9 +192,15 @@ class BaselineKnobs(Section):
     )
     seeds: Seeds = knob((41, 42, 43), "LANE_B_BASELINE_SEEDS", "seeds, separated by commas")
     num_iterations: int = knob(1500, "LANE_B_BASELINE_NUM_ITERATIONS", "horizon [steps]; -1: from the default ratio")
-    default_ratio: float = knob(
-        10.5, "LANE_B_DEFAULT_RATIO", "ratio of a fallback run and of the feasibility limit", gt=0
+    default_ratio: float | None = knob(
+        None, "LANE_B_DEFAULT_RATIO", "ratio of a fallback run and of the feasibility limit; unset: the recipe's", gt=0
     )
+
+    @property
+    def customary_ratio(self) -> float:
+        """The default ratio, of settings that are resolved."""
+        assert self.default_ratio is not None, "resolved settings have a default ratio"
+        return self.default_ratio
 
 
 class ThresholdKnobs(Section):

@@ -45,10 +45,10 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
         plans.append(PlannedRun(role, seeds, ratio if steps == -1 else None, first, shared))
 
     if baseline.source == "runs":
-        add("baseline", baseline.seeds, steps=baseline.num_iterations, ratio=baseline.default_ratio)
+        add("baseline", baseline.seeds, steps=baseline.num_iterations, ratio=baseline.customary_ratio)
     for steps in calibration.iterations:
         add("calibration", calibration.all_seeds, steps=steps)
-    add("fallback", settings.candidates.run_seeds, ratio=baseline.default_ratio)
+    add("fallback", settings.candidates.run_seeds, ratio=baseline.customary_ratio)
     return plans
 
 

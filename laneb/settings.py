@@ -23,6 +23,7 @@ from laneb.consistency import contradictions
 from laneb.knob_index import PARTITION_KNOBS, Knob, SettingsError, all_knobs, find_knob, launchpad_may_set, nearest
 from laneb.knobs import SECTIONS, Section
 from laneb.places import Locations, locate
+from laneb.recipe_knobs import own_values
 from laneb.records.base import canonical_hash
 
 if sys.version_info >= (3, 11):
@@ -188,6 +189,8 @@ def load_settings(
     }
     if problems:
         raise SettingsError(problems)
+    own = {title: own_values(section, sections["model"].recipe) for title, section in sections.items()}
+    sections = {title: section.model_copy(update=own[title]) for title, section in sections.items()}
     imported = sections["baseline"].source == "directory"
     settings = Settings(
         experiment=experiment,
@@ -195,7 +198,12 @@ def load_settings(
         description=str(tables.get("description", "")),
         locations=replace(locations, results_are_imported=imported),
         origins={
-            knob.key: everything[knob.key].origin if knob.key in everything else "default" for knob in all_knobs()
+            knob.key: everything[knob.key].origin
+            if knob.key in everything
+            else "recipe"
+            if knob.name in own.get(knob.section, {})
+            else "default"
+            for knob in all_knobs()
         },
         overrides=stored,
         ignored_variables=tuple(sorted(IGNORED_VARIABLES & set(environ))),

@@ -206,7 +206,7 @@ def _candidates(
     runs: dict[Mode, list[RunResult]] = {}
     requested: dict[str, float] = {}
     for seed in experiment.candidates.run_seeds:
-        for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio):
+        for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio):
             requested[candidate.mode] = requested[candidate.run_id] = candidate.ratio
             if (candidate.mode, seed) in have:
                 runs.setdefault(candidate.mode, []).append(have[candidate.mode, seed])

@@ -1,15 +1,15 @@
 """A GPT of nanochat's family.
 
 Rotary positions, normed queries and keys, ReLU^2 MLPs, an untied head, value embeddings on every other layer,
-a pair of scalars per layer, a soft cap on the logits, RMS norm without weights, sliding windows, no biases.
+a pair of scalars per layer, a soft cap on the logits, RMS norm without weights, sliding windows, no biases. What
+differs between dated recipes (`laneb.model.recipes`) is read from the shape's `Architecture`.
 
 Shapes in comments: B rows, T positions, D width, H query heads, K key/value heads, E head dim, V vocabulary.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its customary name
@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from laneb.model.attention import attend, visible
 from laneb.model.loss import mean_loss, token_losses
 from laneb.model.norm import unit_rms
-from laneb.model.scaling import VALUE_GATE_CHANNELS, ModelShape
-
-ROTARY_BASE = 10_000
+from laneb.model.recipes.recipe import Architecture
+from laneb.model.scaling import ModelShape
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -46,25 +45,28 @@ class Attention(nn.Module):
     def __init__(self, shape: ModelShape, layer: int) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = shape.n_head, shape.kv_heads, shape.head_dim
-        self.window = shape.window(layer)
+        self.visible, self.architecture = shape.visible_tokens(layer), shape.recipe_of.architecture
         width, kv_width = shape.model_dim, shape.kv_heads * shape.head_dim
         self.query = Matrix(width, width)
         self.key = Matrix(width, kv_width)
         self.value = Matrix(width, kv_width)
         self.output = Matrix(width, width)
-        self.value_gate = Matrix(VALUE_GATE_CHANNELS, shape.kv_heads) if layer in shape.value_embedding_layers else None
+        gated = layer in shape.value_embedding_layers
+        self.value_gate = Matrix(self.architecture.value_gate_channels, shape.kv_heads) if gated else None
 
     def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
         rows, length, _ = x.shape
+        how = self.architecture
         weight = torch.cat((self.query.weight, self.key.weight, self.value.weight)).to(x.dtype)
         qkv = F.linear(x, weight).view(rows, length, self.heads + 2 * self.kv_heads, self.head_dim)
         query_key, v = qkv[:, :, : -self.kv_heads], qkv[:, :, -self.kv_heads :]
         if self.value_gate is not None and value_embedding is not None:
-            # Zero weights make the gate 1: value embeddings start out added at full strength.
-            gate = 2 * torch.sigmoid(self.value_gate(x[..., :VALUE_GATE_CHANNELS]))  # (B, T, K)
-            v = v + gate.unsqueeze(-1) * value_embedding.view_as(v)
-        query_key = unit_rms(rotate(query_key, cos, sin))
-        attended = attend(query_key[:, :, : self.heads], query_key[:, :, self.heads :], v, self.window, mask)
+            # Weights near zero make a gate half its strength, and value embeddings count from the start.
+            gate = how.value_gate_strength * torch.sigmoid(self.value_gate(x[..., : how.value_gate_channels]))
+            v = v + gate.unsqueeze(-1) * value_embedding.view_as(v)  # gate: (B, T, K)
+        query_key = unit_rms(rotate(query_key, cos, sin), how.norm_epsilon)
+        q, k = query_key[:, :, : self.heads], query_key[:, :, self.heads :]
+        attended = attend(q, k, v, self.visible, mask, how.query_key_gain**2)
         result: Tensor = self.output(attended.reshape(rows, length, -1))
         return result
 
@@ -89,10 +91,11 @@ class Block(nn.Module):
         super().__init__()
         self.attention = Attention(shape, layer)
         self.mlp = MLP(shape.model_dim)
+        self.norm_epsilon = shape.recipe_of.architecture.norm_epsilon
 
     def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.attention(unit_rms(x), value_embedding, cos, sin, mask)
-        result: Tensor = x + self.mlp(unit_rms(x))
+        x = x + self.attention(unit_rms(x, self.norm_epsilon), value_embedding, cos, sin, mask)
+        result: Tensor = x + self.mlp(unit_rms(x, self.norm_epsilon))
         return result
 
 
@@ -110,6 +113,8 @@ class GPT(nn.Module):
     def __init__(self, shape: ModelShape, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.shape, self.dtype, self.compiled = shape, dtype, False
+        self.recipe = shape.recipe_of
+        self.architecture = self.recipe.architecture
         kv_width = shape.kv_heads * shape.head_dim
         self.token_embedding = nn.Embedding(shape.padded_vocab_size, shape.model_dim)
         self.value_embeddings = nn.ModuleDict(
@@ -119,38 +124,40 @@ class GPT(nn.Module):
         self.head = Matrix(shape.model_dim, shape.padded_vocab_size)
         self.residual_scales = nn.Parameter(torch.empty(shape.depth))
         self.embedding_scales = nn.Parameter(torch.empty(shape.depth))
-        cos, sin = _rotary_tables(shape.max_seq_len, shape.head_dim)
+        smears = self.architecture.smear_channels
+        self.smear_gate = Matrix(smears, 1) if smears else None
+        self.smear_scale = nn.Parameter(torch.empty(1)) if smears else None
+        self.backout_scale = nn.Parameter(torch.empty(1)) if self.architecture.takes_back_the_middle else None
+        cos, sin = _rotary_tables(shape.max_seq_len, shape.head_dim, self.architecture)
         self.register_buffer("cos", cos.to(dtype), persistent=False)
         self.register_buffer("sin", sin.to(dtype), persistent=False)
         self._run_trunk: Callable[[Tensor], Tensor] = self.trunk
-        self._windows = tuple(shape.window(layer) for layer in range(shape.depth))
+        self._windows = tuple(shape.visible_tokens(layer) for layer in range(shape.depth))
         for window in sorted(set(self._windows)):
             self.register_buffer(f"mask_{window}", visible(shape.max_seq_len, window), persistent=False)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Fill the weights, a pure function of the seed.
+        """Fill the weights as the recipe does: a pure function of the seed, whatever device they go to afterwards."""
+        self.recipe.initialise(self, torch.Generator().manual_seed(seed))
 
-        Matrices uniform with standard deviation 1/sqrt(D), projections back into the stream zero, embeddings
-        normal(0, 1), head normal(0, 0.001), residual scales 1, embedding scales 0.1.
-        """
-        source = torch.Generator().manual_seed(seed)
-        bound = math.sqrt(3 / self.shape.model_dim)
-        self.token_embedding.weight.normal_(0.0, 1.0, generator=source)
-        for table in self.value_embeddings.values():
-            assert isinstance(table, nn.Embedding)
-            table.weight.uniform_(-bound, bound, generator=source)
+    def layers(self) -> Iterator[Block]:
+        """The blocks, in order."""
         for block in self.blocks:
             assert isinstance(block, Block)
-            attention, mlp = block.attention, block.mlp
-            for matrix in (attention.query, attention.key, attention.value, mlp.expand):
-                matrix.weight.uniform_(-bound, bound, generator=source)
-            for silent in (attention.output, mlp.contract, attention.value_gate):
-                if silent is not None:
-                    silent.weight.zero_()
-        self.head.weight.normal_(0.0, 0.001, generator=source)
-        self.residual_scales.fill_(1.0)
-        self.embedding_scales.fill_(0.1)
+            yield block
+
+    def value_tables(self) -> Iterator[Tensor]:
+        """The tables of value embeddings, in layer order."""
+        for table in self.value_embeddings.values():
+            assert isinstance(table, nn.Embedding)
+            yield table.weight
+
+    def value_gates(self) -> Iterator[Tensor]:
+        """The gates of value embeddings, in layer order."""
+        for block in self.layers():
+            if block.attention.value_gate is not None:
+                yield block.attention.value_gate.weight
 
     def compile_parts(self) -> None:
         """Compile the trunk, and the passes over a chunk of logits."""
@@ -162,7 +169,8 @@ class GPT(nn.Module):
         """Hidden states before the head. tokens: (B, T) integers -> (B, T, D)."""
         length = tokens.size(1)
         cos, sin = self.cos[:length], self.sin[:length]
-        x = embedded = unit_rms(self.token_embedding(tokens).to(self.dtype))
+        epsilon, middle = self.architecture.norm_epsilon, None
+        x = embedded = self._smeared(unit_rms(self.token_embedding(tokens).to(self.dtype), epsilon))
         residual_scales, embedding_scales = self.residual_scales.to(self.dtype), self.embedding_scales.to(self.dtype)
         for layer, block in enumerate(self.blocks):
             x = residual_scales[layer] * x + embedding_scales[layer] * embedded
@@ -170,7 +178,17 @@ class GPT(nn.Module):
             if layer in self.shape.value_embedding_layers:
                 values = self.value_embeddings[str(layer)](tokens).to(self.dtype)
             x = block(x, values, cos, sin, self._mask(layer, length))
-        return unit_rms(x)
+            middle = x if layer == self.shape.depth // 2 else middle
+        if self.backout_scale is not None and middle is not None:
+            x = x - self.backout_scale.to(self.dtype) * middle
+        return unit_rms(x, epsilon)
+
+    def _smeared(self, x: Tensor) -> Tensor:
+        """Each position with a gated share of the one before it mixed in, where the recipe does so."""
+        if self.smear_gate is None or self.smear_scale is None:
+            return x
+        gate = torch.sigmoid(self.smear_gate(x[:, 1:, : self.architecture.smear_channels]))  # (B, T - 1, 1)
+        return torch.cat((x[:, :1], x[:, 1:] + self.smear_scale.to(self.dtype) * gate * x[:, :-1]), dim=1)
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy [nats] of targets (B, T) given tokens (B, T)."""
@@ -190,8 +208,9 @@ class GPT(nn.Module):
         return mask[:length, :length]
 
 
-def _rotary_tables(length: int, head_dim: int) -> tuple[Tensor, Tensor]:
-    """cos and sin of position * base^(-2i/E): (T, 1, E/2), float32."""
-    frequency = ROTARY_BASE ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-    angle = torch.outer(torch.arange(length, dtype=torch.float32), frequency)
-    return angle.cos().unsqueeze(1), angle.sin().unsqueeze(1)
+def _rotary_tables(length: int, head_dim: int, architecture: Architecture) -> tuple[Tensor, Tensor]:
+    """cos and sin of position times the architecture's frequencies: (T, 1, E/2), float32."""
+    frequencies = architecture.rotary_frequencies(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    angle = torch.outer(torch.arange(length, dtype=torch.float32), frequencies)
+    cos, sin = angle.cos().unsqueeze(1), angle.sin().unsqueeze(1)
+    return (cos.bfloat16().float(), sin.bfloat16().float()) if architecture.rotary_in_bfloat16 else (cos, sin)

@@ -15,25 +15,28 @@ SMALLEST = 1e-4
 """Root mean square below which a vector is left short: zeros stay zeros."""
 
 
-def unit_rms(x: Tensor) -> Tensor:
-    """y = x / rms(x) over the last dimension."""
-    apply: Callable[[Tensor], Tensor] = _UnitRms.apply
-    return apply(x)
+def unit_rms(x: Tensor, epsilon: float = 0.0) -> Tensor:
+    """y = x / sqrt(mean(x^2) + epsilon) over the last dimension."""
+    apply: Callable[[Tensor, float], Tensor] = _UnitRms.apply
+    return apply(x, epsilon)
 
 
 class _UnitRms(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, epsilon: float) -> Tensor:
         wide = torch.promote_types(x.dtype, torch.float32)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
-        inverse = (length * x.size(-1) ** -0.5).clamp_min_(SMALLEST).reciprocal_().to(x.dtype)
+        size = length * x.size(-1) ** -0.5
+        if epsilon:
+            size = size.square().add_(epsilon).sqrt_()
+        inverse = size.clamp_min_(SMALLEST).reciprocal_().to(x.dtype)
         y: Tensor = x * inverse
         ctx.save_for_backward(y, inverse)
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         y, inverse = ctx.saved_tensors
         along = (gradients[0] * y).mean(-1, keepdim=True)
         gradient: Tensor = torch.addcmul(gradients[0], y, along, value=-1).mul_(inverse)
-        return gradient
+        return gradient, None

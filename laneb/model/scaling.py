@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
 from laneb.knobs import ModelKnobs
+from laneb.model.recipes import recipe_named
+from laneb.model.recipes.recipe import Recipe
 from laneb.records.base import utc_now
 from laneb.records.scaling import ParamCounts, ScalingParams
 
-VALUE_GATE_CHANNELS = 32
-"""Leading channels of the residual stream that decide how much of the value embedding a head takes in."""
-
 VOCAB_MULTIPLE = 64
 """Rows of every table over the vocabulary are padded to this, for kernels that want aligned shapes."""
+
+SMALLEST_HEAD = 32
+"""The gates of every recipe read so many channels of the residual stream at most."""
 
 REFERENCE_DEPTH = 12
 REFERENCE_BATCH_TOKENS = 2**19
@@ -27,25 +29,32 @@ class ModelShape(BaseModel):
     """What fixes the tensors of a GPT.
 
     Attributes:
+        recipe: whose architecture it is; see `laneb.model.recipes`.
         depth: transformer layers.
         aspect_ratio: width per layer; the width is rounded up to whole heads.
         head_dim: width of an attention head; even, for the rotary embedding.
         n_kv_head: key and value heads; -1 for as many as query heads. Must divide the query heads.
         max_seq_len: context [tokens].
-        window_pattern: a letter per layer, tiled: L attends to the whole context, S to half of it. The last
-            layer always attends to the whole.
+        window_pattern: a letter per layer, tiled: L attends to the whole context, S to the recipe's part of it. The
+            last layer always attends to the whole.
         vocab_size: tokens in the vocabulary.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    recipe: str = "nanochat-2026-02"
     depth: int = Field(ge=1)
     aspect_ratio: int = Field(ge=1)
-    head_dim: int = Field(ge=VALUE_GATE_CHANNELS, multiple_of=2)
+    head_dim: int = Field(ge=SMALLEST_HEAD, multiple_of=2)
     n_kv_head: int = Field(default=-1, ge=-1)
     max_seq_len: int = Field(ge=1)
     window_pattern: str = Field(default="L", pattern="^[LSls]+$")
     vocab_size: int = Field(ge=1)
+
+    @field_validator("recipe")
+    @classmethod
+    def _known_recipe(cls, name: str) -> str:
+        return recipe_named(name).name
 
     @model_validator(mode="after")
     def _whole_groups_of_heads(self) -> Self:
@@ -86,28 +95,42 @@ class ModelShape(BaseModel):
         """Layers that add a value embedding: every other one, the last among them."""
         return tuple(layer for layer in range(self.depth) if layer % 2 == (self.depth - 1) % 2)
 
+    @property
+    def recipe_of(self) -> Recipe:
+        """The recipe itself."""
+        return recipe_named(self.recipe)
+
     def window(self, layer: int) -> int:
-        """Tokens back that a layer attends to, its own position included."""
+        """A layer's window [tokens], as the recipe counts it."""
         letter = self.window_pattern[layer % len(self.window_pattern)].upper()
-        last = layer == self.depth - 1
-        return self.max_seq_len if last or letter == "L" else max(1, self.max_seq_len // 2)
+        if layer == self.depth - 1 or letter == "L":
+            return self.max_seq_len
+        return min(self.recipe_of.architecture.short_window(self.max_seq_len), self.max_seq_len)
+
+    def visible_tokens(self, layer: int) -> int:
+        """Tokens that a layer attends to, its own position included."""
+        beyond = int(self.recipe_of.architecture.window_is_beyond_itself)
+        return min(self.window(layer) + beyond, self.max_seq_len)
 
 
 def count_parameters(shape: ModelShape) -> ScalingParams:
     """Parameters of a shape by group, and those that the training ratio counts.
 
     Per layer: query and output projections D x D, key and value D x D_kv, MLP D x 4D and 4D x D; a layer with
-    value embeddings has a gate of 32 x n_kv_head, counted to the matrices, and a table V x D_kv. Two scalars per
-    layer. `n_scaling_params = transformer_matrices + lm_head`, V padded to a multiple of 64.
+    value embeddings has a gate of 32 x n_kv_head (12 in July), counted to the matrices, and a table V x D_kv. Two
+    scalars per layer; July's smear adds its gate and two more. `n_scaling_params = transformer_matrices + lm_head`,
+    V padded to a multiple of 64.
     """
+    architecture = shape.recipe_of.architecture
     width, layers = shape.model_dim, shape.depth
     kv_width = shape.kv_heads * shape.head_dim
     value_layers = len(shape.value_embedding_layers)
     table = shape.padded_vocab_size * width
     matrices = layers * (2 * width * width + 2 * width * kv_width + 8 * width * width)
-    matrices += value_layers * VALUE_GATE_CHANNELS * shape.kv_heads
+    matrices += value_layers * architecture.value_gate_channels * shape.kv_heads
     value_embeds = value_layers * shape.padded_vocab_size * kv_width
-    scalars = 2 * layers
+    scalars = 2 * layers + architecture.smear_channels
+    scalars += int(architecture.smear_channels > 0) + int(architecture.takes_back_the_middle)
     counts = ParamCounts(
         wte=table,
         value_embeds=value_embeds,
@@ -139,7 +162,16 @@ def flops_per_token(shape: ModelShape) -> int:
     layer for attention. Source: Chowdhery et al. 2022 (arXiv:2204.02311), appendix B.
     """
     attention = sum(12 * shape.model_dim * shape.window(layer) for layer in range(shape.depth))
-    return 6 * count_parameters(shape).n_scaling_params + attention
+    weights = count_parameters(shape).n_scaling_params + shape.recipe_of.architecture.smear_channels
+    return 6 * weights + attention
+
+
+def share_of_reference(shape: ModelShape) -> float:
+    """Scaling parameters over those of the same shape at depth 12, at which nanochat's numbers were found."""
+    reference = shape.model_copy(update={"depth": REFERENCE_DEPTH, "n_kv_head": -1})
+    if shape.n_kv_head != -1 and reference.n_head % shape.n_kv_head == 0:
+        reference = reference.model_copy(update={"n_kv_head": shape.n_kv_head})
+    return count_parameters(shape).n_scaling_params / count_parameters(reference).n_scaling_params
 
 
 def automatic_total_batch_size(shape: ModelShape, device_batch_size: int) -> int:
@@ -152,13 +184,19 @@ def automatic_total_batch_size(shape: ModelShape, device_batch_size: int) -> int
         shape: the model's shape.
         device_batch_size: rows of `shape.max_seq_len` tokens in one forward pass.
     """
-    reference = shape.model_copy(update={"depth": REFERENCE_DEPTH, "n_kv_head": -1})
-    if shape.n_kv_head != -1 and reference.n_head % shape.n_kv_head == 0:
-        reference = reference.model_copy(update={"n_kv_head": shape.n_kv_head})
-    share = count_parameters(shape).n_scaling_params / count_parameters(reference).n_scaling_params
-    tokens: int = 2 ** round(math.log2(REFERENCE_BATCH_TOKENS * share**BATCH_EXPONENT))
+    tokens: int = 2 ** round(math.log2(REFERENCE_BATCH_TOKENS * share_of_reference(shape) ** BATCH_EXPONENT))
     forward_tokens = device_batch_size * shape.max_seq_len
     return max(1, round(tokens / forward_tokens)) * forward_tokens
+
+
+def batch_scale(total_batch_size: int) -> float:
+    """Factor on every rate for a batch of that many tokens: sqrt(tokens / 2^19)."""
+    return math.sqrt(total_batch_size / REFERENCE_BATCH_TOKENS)
+
+
+def decay_scale(shape: ModelShape, total_batch_size: int) -> float:
+    """Factor on Muon's decay: sqrt(tokens / 2^19) * n_12 / n where the recipe scales it, else 1."""
+    return batch_scale(total_batch_size) / share_of_reference(shape) if shape.recipe_of.scales_decay else 1.0
 
 
 def resolve_total_batch_size(shape: ModelShape, device_batch_size: int, total_batch_size: int) -> int:

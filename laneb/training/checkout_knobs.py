@@ -139,7 +139,7 @@ def _set_by_someone(model: ModelKnobs, training: TrainingKnobs, origins: Mapping
 
 def set_by_someone(origins: Mapping[str, str]) -> frozenset[str]:
     """Names of the model's and training's knobs that a profile, an override or the environment sets."""
-    keys = (key for key, origin in origins.items() if origin != "default")
+    keys = (key for key, origin in origins.items() if origin not in ("default", "recipe"))
     return frozenset(key.partition(".")[2] for key in keys if key.startswith(("model.", "training.")))
 
 

@@ -17,18 +17,14 @@ from laneb.model.scaling import flops_per_token
 from laneb.records.base import utc_now
 from laneb.records.runs import ContextLosses, RunResult, RunStatus, ValidationPoint
 from laneb.training import checkpoint, log_lines
-from laneb.training.data import TrainingRows, context_rows, validation_batches, validation_rows
+from laneb.training.data import context_rows, validation_batches
 from laneb.training.evaluation import bits_per_byte, loss_by_context
 from laneb.training.interruption import Interrupted
+from laneb.training.rows import rows_of
 from laneb.training.run_directory import CHECKPOINTS
-from laneb.training.schedule import muon_momentum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from laneb.corpus.shards import Shards
     from laneb.training.devices import Device
@@ -104,24 +100,15 @@ class Training:
     ) -> None:
         self.spec, self.device, self.reporter, self.stop = spec, device, reporter, stop
         self.checkpoints = run_dir / CHECKPOINTS
-        self.rows = TrainingRows(shards.train.tokens, spec.max_seq_len, spec.seed)
-        self._validation_tokens, self._document_starts = shards.val.tokens, shards.val.document_starts
-        self._validation_rows = validation_rows(shards.val.tokens, spec.max_seq_len, spec.eval_tokens)
+        self.rows, self._validation = rows_of(spec, shards)
+        self._held_out = shards.val
         self.token_bytes = torch.tensor(shards.token_bytes, dtype=torch.int64, device=device.torch_device)
         self.model = GPT(spec.shape, getattr(torch, spec.dtype))
         self.model.initialise(spec.seed)
         self.model.to(device.torch_device)
         if spec.compile:
             self.model.compile_parts()
-        self.optimizers = Optimizers(
-            self.model,
-            total_batch_size=spec.total_batch_size,
-            embedding_lr=spec.embedding_lr,
-            unembedding_lr=spec.unembedding_lr,
-            matrix_lr=spec.matrix_lr,
-            scalar_lr=spec.scalar_lr,
-            weight_decay=spec.weight_decay,
-        )
+        self.optimizers = Optimizers(self.model, total_batch_size=spec.total_batch_size, rates=spec.rates)
         self.progress = Progress()
         self.status: RunStatus = "ok"
         self._fetched: tuple[int, torch.Tensor] = -1, torch.empty(0)
@@ -167,8 +154,8 @@ class Training:
         step = progress.step
         rate = spec.schedule.learning_rate(step)
         if self.status == "ok":
-            decay = spec.schedule.weight_decay(step)
-            self.optimizers.step(learning_rate=rate, momentum=muon_momentum(step), weight_decay=decay)
+            momentum, decay = spec.schedule.momentum(step), spec.schedule.weight_decay(step)
+            self.optimizers.step(learning_rate=rate, momentum=momentum, weight_decay=decay)
         self.optimizers.zero_grad()
         self.device.synchronise()
         took = time.perf_counter() - started
@@ -229,7 +216,8 @@ class Training:
 
     def _evaluate(self) -> None:
         """Add a point to the curve."""
-        progress, batches = self.progress, self._validation_batches(self._validation_rows)
+        progress = self.progress
+        batches = self._validation(rank=self.device.rank, world=self.device.world)
         bpb = bits_per_byte(self.model, batches, self.token_bytes, self.device, self._between_batches)
         self.reporter.evaluated(progress.step, bpb, progress.seconds)
         if math.isfinite(bpb):
@@ -241,28 +229,23 @@ class Training:
         """The finished model's loss by the length of context; costs an evaluation."""
         spec = self.spec
         rows, available = context_rows(
-            self._document_starts,
-            len(self._validation_tokens),
+            self._held_out.document_starts,
+            len(self._held_out.tokens),
             spec.max_seq_len,
             spec.eval_tokens,
             spec.device_batch_size,
             spec.seed,
         )
-        batches = self._validation_batches(rows)
-        curve = loss_by_context(self.model, batches, self.device, self._between_batches)
-        return None if curve is None else ContextLosses(rows=len(rows), rows_available=available, curve=curve)
-
-    def _validation_batches(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        """This process's share of the rows that begin at these tokens."""
-        spec, device = self.spec, self.device
-        return validation_batches(
-            self._validation_tokens,
+        batches = validation_batches(
+            self._held_out.tokens,
             spec.max_seq_len,
             rows,
             spec.device_batch_size,
-            rank=device.rank,
-            world=device.world,
+            rank=self.device.rank,
+            world=self.device.world,
         )
+        curve = loss_by_context(self.model, batches, self.device, self._between_batches)
+        return None if curve is None else ContextLosses(rows=len(rows), rows_available=available, curve=curve)
 
     def _between_batches(self) -> None:
         """Leave an evaluation when told to stop; several processes only leave together, at an update."""

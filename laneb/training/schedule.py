@@ -7,46 +7,42 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-MUON_MOMENTUM_START = 0.85
-MUON_MOMENTUM = 0.95
-MUON_MOMENTUM_STEPS = 300
-"""Muon's momentum rises linearly over the first steps, as nanochat's does, whatever the horizon."""
+from laneb.model.recipes.recipe import Recipe
 
 
 class Schedule(NamedTuple):
-    """Constant rate, after an optional warmup, then a linear warmdown that ends at the horizon.
+    """A linear warmup, a constant rate, and a linear warmdown that ends at the horizon; the rest is the recipe's.
 
     Attributes:
         steps: the horizon.
-        warmup_ratio, warmdown_ratio: shares of the horizon.
+        warmup_steps: goes before the warmdown where they meet.
+        warmdown_steps: up to the horizon.
         final_lr_share: the rate at the horizon, as a share of the peak.
+        recipe: says how Muon's momentum and decay change.
     """
 
     steps: int
-    warmup_ratio: float
-    warmdown_ratio: float
+    warmup_steps: int
+    warmdown_steps: int
     final_lr_share: float
+    recipe: Recipe
 
     def learning_rate(self, step: int) -> float:
         """Multiplier of every learning rate in update `step` (0 to steps - 1)."""
-        warmup = round(self.warmup_ratio * self.steps)
-        warmdown = round(self.warmdown_ratio * self.steps)
-        if step < warmup:
-            return (step + 1) / warmup
-        if step <= self.steps - warmdown:
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if step <= self.steps - self.warmdown_steps:
             return 1.0
-        left = (self.steps - step) / warmdown
+        left = (self.steps - step) / self.warmdown_steps
         return left + (1.0 - left) * self.final_lr_share
 
     def weight_decay(self, step: int) -> float:
-        """Multiplier of Muon's weight decay in update `step`: 1 falling linearly to 0 at the horizon."""
-        return 1.0 - step / self.steps
+        """Multiplier of Muon's weight decay in update `step`."""
+        return self.recipe.decay(step, self.steps)
 
-
-def muon_momentum(step: int) -> float:
-    """Muon's momentum in update `step`."""
-    share = min(step / MUON_MOMENTUM_STEPS, 1.0)
-    return (1.0 - share) * MUON_MOMENTUM_START + share * MUON_MOMENTUM
+    def momentum(self, step: int) -> float:
+        """Muon's momentum in update `step`."""
+        return self.recipe.momentum(step, self.steps, self.warmdown_steps)
 
 
 def evaluation_steps(steps: int, every: int, every_late: int) -> tuple[int, ...]:

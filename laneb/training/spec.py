@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.corpus.checkout_data import read_checkout_data
 from laneb.knobs import ModelKnobs, TrainingKnobs
+from laneb.model.recipes import HOUSE, recipe_named
 from laneb.model.scaling import (
     ModelShape,
     count_parameters,
@@ -17,6 +18,7 @@ from laneb.model.scaling import (
     resolve_total_batch_size,
     steps_for_ratio,
 )
+from laneb.recipe_knobs import resolved
 from laneb.records.base import canonical_hash
 from laneb.records.corpus import TokenShards
 from laneb.records.scaling import ScalingParams
@@ -28,6 +30,8 @@ from laneb.training.surface import Surface, read_surface
 
 ARITHMETIC = 1
 """Raised whenever the training code changes what a run computes, so that no older result passes for the new one."""
+
+RATES = ("embedding_lr", "unembedding_lr", "matrix_lr", "scalar_lr", "weight_decay")
 
 BFLOAT16_MIN_WIDTH = 128
 """Narrower models lose more to the casts than the CPU's bfloat16 units save."""
@@ -59,12 +63,16 @@ class RunSpec(BaseModel):
         }
     )
     """Fields that say where or how often, not what: left out of the fingerprint."""
-    newer: ClassVar[frozenset[str]] = frozenset({"surface", "warmup_steps", "nanochat_flags", "nanochat_world_size"})
+    newer: ClassVar[frozenset[str]] = frozenset(
+        {"recipe_name", "surface", "warmup_steps", "nanochat_flags", "nanochat_world_size"}
+    )
     """Fields that older specs lack. Their default is what those meant, and is left out of the fingerprint, so that runs
     that were finished then stay recognised."""
 
     arithmetic: int = ARITHMETIC
     backend: Literal["builtin", "nanochat", "simulated"] = "builtin"
+    recipe_name: str = HOUSE
+    """What the built-in trainer computes: see `laneb.model.recipes`."""
     depth: int
     aspect_ratio: int
     head_dim: int
@@ -128,6 +136,9 @@ class RunSpec(BaseModel):
 
     def _identity(self, *but: str) -> dict[str, Any]:
         absent = {name for name in self.newer if getattr(self, name) == type(self).model_fields[name].default}
+        if self.backend == "nanochat":
+            # What a checkout computes is its code's to say.
+            absent.add("recipe_name")
         return self.model_dump(mode="json", exclude={*self.places, *absent, *but})
 
     @property
@@ -138,7 +149,13 @@ class RunSpec(BaseModel):
     @property
     def shape(self) -> ModelShape:
         """The model's shape."""
-        return ModelShape(**{name: getattr(self, name) for name in ModelShape.model_fields})
+        sizes = {name: getattr(self, name) for name in ModelShape.model_fields if name != "recipe"}
+        return ModelShape(recipe=self.recipe_name, **sizes)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Rates and decay before any scaling, by the names of their knobs."""
+        return {name: getattr(self, name) for name in RATES}
 
     @property
     def n_scaling_params(self) -> int:
@@ -157,9 +174,10 @@ class RunSpec(BaseModel):
 
     @property
     def schedule(self) -> Schedule:
-        """How rates change over the run."""
-        warmup = self.warmup_ratio if self.warmup_steps == -1 else self.warmup_steps / self.steps
-        return Schedule(self.steps, warmup, self.warmdown_ratio, self.final_lr_share)
+        """How rates, momentum and decay change over the run."""
+        warmup = round(self.warmup_ratio * self.steps) if self.warmup_steps == -1 else self.warmup_steps
+        warmdown = round(self.warmdown_ratio * self.steps)
+        return Schedule(self.steps, warmup, warmdown, self.final_lr_share, recipe_named(self.recipe_name))
 
     @property
     def evaluation_steps(self) -> tuple[int, ...]:
@@ -203,13 +221,14 @@ def _spec(shards: TokenShards, scaling: ScalingParams, knobs: CheckoutKnobs, *, 
             f"the model's vocabulary has {scaling.vocab_size} tokens and that of the shards at {shards.path} has "
             f"{shards.vocab_size}: materialize tokenizer, token_shards and scaling_params again"
         )
-    shape = ModelShape(vocab_size=shards.vocab_size, **{name: getattr(model, name) for name in ModelKnobs.model_fields})
+    shape, training = ModelShape.of(model, shards.vocab_size), resolved(training, model.recipe)
     simulated = training.backend == "simulated"
     device = "cpu" if simulated else hardware.resolve_device(training.device)
     total = _total_batch_size(shape, training)
     same_name = RunSpec.model_fields.keys() & TrainingKnobs.model_fields.keys()
     values: dict[str, Any] = {name: getattr(training, name) for name in same_name} | {
-        **shape.model_dump(),
+        **shape.model_dump(exclude={"recipe"}),
+        "recipe_name": model.recipe,
         "corpus_fingerprint": shards.corpus_fingerprint,
         "tokenizer_id": shards.tokenizer_id,
         "seed": seed,

@@ -54,7 +54,9 @@ def baseline_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 def baseline_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
     """One finished run per baseline seed: what the loss is when the horizon is chosen as people do today."""
     baseline = store.read(Experiment).baseline
-    spec = run_spec(store, seed=int(context.partition_key), steps=baseline.num_iterations, ratio=baseline.default_ratio)
+    spec = run_spec(
+        store, seed=int(context.partition_key), steps=baseline.num_iterations, ratio=baseline.customary_ratio
+    )
     result = trainer.train(context, spec)
     log = store.locations.baseline_results_dir / f"baseline_d{spec.depth}_s{spec.seed}_train.log"
     result = keep(store, result, role=roles.baseline_role(spec.seed), log=log)

@@ -51,7 +51,7 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
     experiment, inference = store.read(Experiment), store.read(Inference)
     seed = int(context.partition_key)
     metadata = {}
-    planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio)
+    planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
     for candidate in planned:
         result = trainer.train(context, run_spec(store, seed=seed, ratio=candidate.ratio))
         time = run_time_to_target(result, inference.target_metric_threshold, experiment.candidates)
@@ -83,7 +83,7 @@ def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse
         store.read(Inference),
         results_of(store, experiment),
         experiment.candidates,
-        default_ratio=experiment.baseline.default_ratio,
+        default_ratio=experiment.baseline.customary_ratio,
     )
     if not campaign.rows:
         raise StorageError("no candidate has run yet: materialize candidate_runs first (or run: laneb run).")

@@ -59,7 +59,7 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
         baselines=roles.baseline_runs(store, experiment),
         runs=roles.calibration_runs(store, experiment),
         inference=experiment.inference,
-        default_ratio=experiment.baseline.default_ratio,
+        default_ratio=experiment.baseline.customary_ratio,
         required_seeds=experiment.baseline.seeds,
         threshold_offset=None if explicit is not None else experiment.threshold.threshold_offset,
     )

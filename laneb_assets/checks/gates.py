@@ -115,7 +115,7 @@ def realised_as_requested(store: Stored) -> dg.AssetCheckResult:
     for (mode, seed), run in roles.candidate_runs(store, experiment).items():
         asked = {
             candidate.mode: candidate.ratio
-            for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.default_ratio)
+            for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
         }
         if mode in asked and abs(run.realised_ratio / asked[mode] - 1) > REALISED_TOLERANCE:
             off.append(f"{mode} of seed {seed}: {run.realised_ratio:.4g} instead of {asked[mode]:.4g}")

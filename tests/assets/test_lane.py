@@ -155,7 +155,7 @@ def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_lane)
     manifest = finished_lane.store.read_manifest()
     assert {row.mode for row in manifest} == {"fallback"}
     assert all(row.status == "ok" for row in manifest)
-    assert manifest[0].chosen_ratio == finished_lane.settings.baseline.default_ratio
+    assert manifest[0].chosen_ratio == finished_lane.settings.baseline.customary_ratio
 
 
 def test_seeds_from_the_environment_reach_the_training(finished_lane, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,9 @@ from laneb.model.scaling import ModelShape, count_parameters
 
 SHAPES = [
     {"depth": 1},
+    {"depth": 3, "recipe": "nanochat-2026-07", "window_pattern": "S", "max_seq_len": 160},
+    {"depth": 2, "recipe": "nanochat-2026-07", "n_kv_head": 2},
+    {"depth": 3, "recipe": "laneb", "window_pattern": "SL"},
     {"depth": 3, "window_pattern": "SL"},
     {"depth": 4, "n_kv_head": 2, "vocab_size": 130},
     {"depth": 2, "aspect_ratio": 50},

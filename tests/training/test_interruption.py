@@ -57,6 +57,15 @@ def test_a_stopped_run_ends_as_one_that_was_not(uninterrupted, signal_number, st
     assert lines(run_dir, "Step") == lines(runs.folder / spec.run_id, "Step")
 
 
+@pytest.mark.parametrize("recipe", ["laneb", "nanochat-2026-07"])
+def test_a_killed_run_of_another_recipe_ends_as_one_that_was_not(runs, recipe):
+    spec = runs.spec(steps=20, recipe=recipe, window_pattern="S", depth=2)
+    run_dir = runs.prepared(spec)
+    assert stop_at(runs.start(run_dir), "step 00007", signal.SIGKILL) == -9
+    assert facts(runs.train(spec)) == facts(runs.train(spec, "undisturbed"))
+    assert losses(run_dir) == losses(runs.folder / "undisturbed")
+
+
 def test_a_run_that_is_stopped_while_its_loss_by_context_is_measured_ends_as_one_that_was_not(uninterrupted):
     runs, spec, result = uninterrupted
     run_dir = runs.prepared(spec, "stopped_at_the_end")

@@ -3,16 +3,17 @@ from typing import Any
 import pytest
 from stand_in_checkout import write_checkout
 
+from laneb.model.recipes import house
 from laneb.records.base import canonical_hash
 from laneb.training import hardware
-from laneb.training.schedule import Schedule, evaluation_steps, muon_momentum
+from laneb.training.schedule import Schedule, evaluation_steps
 from laneb.training.spec import RunSpec, choose_compile, choose_dtype
 
 OUTCOMES: dict[str, Any] = {
     "seed": 42, "steps": 13, "depth": 2, "max_seq_len": 8, "window_pattern": "S", "device_batch_size": 8,
     "total_batch_size": 256, "eval_every": 5, "eval_every_late": 2, "eval_tokens": 512, "embedding_lr": 0.1,
     "unembedding_lr": 0.2, "matrix_lr": 0.01, "scalar_lr": 0.1, "weight_decay": 0.0, "warmup_ratio": 0.1,
-    "warmup_steps": 3, "warmdown_ratio": 0.4, "final_lr_share": 0.1, "threads": 2,
+    "recipe": "nanochat-2026-07", "warmup_steps": 3, "warmdown_ratio": 0.4, "final_lr_share": 0.1, "threads": 2,
 }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_what_decides_nothing_leaves_the_fingerprint(runs, knobs):
 
 
 def test_a_run_that_was_finished_before_a_field_was_known_is_still_recognised(runs):
-    spec = runs.spec()
+    spec = runs.spec(recipe="laneb")
     older = spec.model_dump(mode="json", exclude={*RunSpec.places, *RunSpec.newer})
     assert spec.fingerprint == canonical_hash(older)
 
@@ -122,9 +123,9 @@ def test_evaluations_rise_from_zero_to_the_horizon(steps):
 
 
 def test_the_rate_is_constant_then_falls_linearly_over_half_the_horizon():
-    schedule = Schedule(100, 0.0, 0.5, 0.0)
+    schedule = Schedule(100, 0, 50, 0.0, house.RECIPE)
     assert [schedule.learning_rate(step) for step in (0, 49, 50, 75, 99)] == [1, 1, 1, 0.5, 0.02]
-    warm = Schedule(100, 0.1, 0.5, 0.2)
+    warm = Schedule(100, 10, 50, 0.2, house.RECIPE)
     assert [warm.learning_rate(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1, 1]
     assert warm.learning_rate(75) == pytest.approx(0.6)
 
@@ -135,6 +136,28 @@ def test_a_warmup_in_steps_is_as_long_at_every_horizon(runs):
         assert [schedule.learning_rate(step) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1, 1])
 
 
+def test_a_warmup_that_is_a_share_is_as_long_as_the_horizon_makes_it(runs):
+    for steps in (10, 20):
+        schedule = runs.spec(steps=steps, warmup_ratio=0.2, recipe="nanochat-2026-07").schedule
+        assert schedule.warmup_steps == steps // 5
+    assert runs.spec(recipe="nanochat-2026-07").schedule.warmup_steps == 40
+
+
 def test_decay_spans_the_horizon_and_momentum_does_not():
-    assert [Schedule(10, 0, 0.5, 0).weight_decay(step) for step in (0, 5)] == [1.0, 0.5]
-    assert [muon_momentum(step) for step in (0, 150, 300, 900)] == pytest.approx([0.85, 0.9, 0.95, 0.95])
+    schedule = Schedule(10, 0, 5, 0, house.RECIPE)
+    assert [schedule.weight_decay(step) for step in (0, 5)] == [1.0, 0.5]
+    assert [schedule.momentum(step) for step in (0, 150, 300, 900)] == pytest.approx([0.85, 0.9, 0.95, 0.95])
+
+
+TINY = {
+    "recipe": "laneb", "depth": 2, "aspect_ratio": 32, "head_dim": 32, "max_seq_len": 128, "device": "cpu",
+    "threads": 1, "device_batch_size": 8, "total_batch_size": 1024, "eval_every": 50, "eval_every_late": 20,
+    "eval_tokens": 16384, "embedding_lr": 8.4, "unembedding_lr": 0.224, "matrix_lr": 1.12, "scalar_lr": 0.56,
+}  # fmt: skip
+
+
+def test_runs_that_were_finished_before_there_were_recipes_keep_their_identity(runs):
+    spec = runs.spec(steps=400, **TINY).model_copy(
+        update={"vocab_size": 1024, "corpus_fingerprint": "", "tokenizer_id": "", "dtype": "float32", "compile": False}
+    )
+    assert (spec.fingerprint, spec.recipe) == ("55e6b97f403f2d73", "0d4ee74fe31f9fc2")
