@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from laneb.decision.comparison import comparison_markdown, comparison_rows
-from laneb.decision.report import report_of
 from laneb.records.experiment import Experiment
+from laneb.report.comparison import comparison_markdown, comparison_rows
+from laneb.report.lane import report_of
 from laneb.settings import Settings
 from laneb.storage.atomic import write_text
 from laneb.storage.looks import read_looks, record_looks
@@ -35,7 +35,9 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     """Winner per seed, tally, and whether a candidate beats the baseline at the same threshold."""
     experiment = store.read(Experiment)
     rows = warehouse.current_rows(experiment.experiment)
-    report = report_of(store, experiment, rows, read_looks(warehouse, experiment.experiment))
+    report = report_of(store, experiment.experiment, rows, read_looks(warehouse, experiment.experiment))
+    if report.verdict is None:
+        raise dg.Failure(f"{report.answer.sentence}.", allow_retries=False)
     checked(context, SchemaRowsFrame, rows)
     for warning in report.warnings:
         context.log.warning(warning)
@@ -51,9 +53,9 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     return materialized(
         report.verdict,
         path,
+        answer=report.answer.sentence,
         decision=report.verdict.decision,
-        recommended=report.summary.recommended_lane_b_decision,
-        ratio=report.inference.inferred_target_param_data_ratio,
+        ratio=report.inference.inferred_target_param_data_ratio if report.inference else None,
         extra={
             "crossing_times": crossing_times,
             "report": dg.MetadataValue.path(str(page)),

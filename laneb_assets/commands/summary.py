@@ -6,13 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from laneb.decision import summarize
-from laneb.decision.comparison import COMPARISON_COLUMNS, comparison_rows
-from laneb.decision.report import ARM_COLUMNS, Report, report_of
 from laneb.records.base import finite
-from laneb.records.experiment import Experiment
-from laneb.records.inference import Inference
-from laneb.records.verdict import Summary
+from laneb.report.comparison import COMPARISON_COLUMNS, comparison_rows
+from laneb.report.lane import ARM_COLUMNS, Report, report_of
 from laneb.settings import Settings, load_settings
 from laneb.storage.looks import read_looks
 from laneb.storage.store import Store
@@ -27,9 +23,7 @@ def summary_command(profile: str | None, work_dir: str | None, *, as_json: bool)
     """Print the summary of an experiment."""
     settings = load_settings(profile, work_dir=work_dir)
     if as_json:
-        report = _report(settings)
-        data = report.model_dump(mode="json") if isinstance(report, Summary) else report.to_json_dict()
-        _print_json(data)
+        _print_json(lane_report(settings).to_json_dict())
     else:
         print_summary(settings)
 
@@ -51,20 +45,16 @@ def print_summary(settings: Settings) -> None:
     """The per-seed table, the verdict, the tally and the warnings, on one screen."""
     from rich.markup import escape
 
-    report = _report(settings)
-    if isinstance(report, Summary):
-        _print_tally(report)
-        return
+    report = lane_report(settings)
     screen = console()
-    screen.print()
-    screen.print(_table(ARM_COLUMNS, report.arm_rows(), left=("arm", "status")))
-    screen.print()
-    screen.print(report.ratio_line())
-    screen.print(report.tally_line())
-    colour = {"ACCEPT": "green", "REJECT": "red"}.get(report.verdict.decision, "yellow")
-    screen.print(f"[bold {colour}]{escape(report.headline())}[/]")
-    for reason in report.verdict.reasons[1:]:
-        screen.print(f"  {escape(reason)}")
+    colour = {"ACCEPT": "green", "REJECT": "red"}.get(report.answer.kind, "yellow")
+    screen.print(f"\n[bold {colour}]{escape(report.answer.sentence)}.[/]\n")
+    rows = report.arm_rows()
+    if rows:
+        screen.print(_table(ARM_COLUMNS, rows, left=("arm", "status")))
+        screen.print()
+    for line in [*report.reasons, *report.lines()]:
+        screen.print(escape(line))
     for warning in report.warnings:
         screen.print(f"[yellow]![/] {escape(warning)}")
 
@@ -84,17 +74,8 @@ def _print_json(data: Any) -> None:
     click.echo(json.dumps(finite(data), indent=2, sort_keys=True, allow_nan=False))
 
 
-def _print_tally(summary: Summary) -> None:
-    """What imported rows say by themselves: no run of theirs is here to judge."""
-    for winner in summary.winners:
-        click.echo(f"seed {winner.seed}: {winner.winner}")
-    click.echo(f"recommended lane_b_decision: {summary.recommended_lane_b_decision}")
-
-
-def _report(settings: Settings) -> Report | Summary:
-    store = Store(settings.locations)
+def lane_report(settings: Settings) -> Report:
+    """What there is to report of an experiment now."""
     warehouse = Warehouse(settings.locations.duckdb_path)
-    rows = warehouse.current_rows(settings.experiment)
-    if len(rows) and not store.has(Inference):
-        return summarize(rows)
-    return report_of(store, store.read(Experiment), rows, read_looks(warehouse, settings.experiment))
+    looks = read_looks(warehouse, settings.experiment)
+    return report_of(Store(settings.locations), settings.experiment, warehouse.current_rows(settings.experiment), looks)

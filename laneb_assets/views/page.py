@@ -5,8 +5,9 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from laneb.decision.comparison import COMPARISON_COLUMNS
-from laneb.decision.report import ARM_COLUMNS, Report
+from laneb.records.base import utc_now
+from laneb.report.comparison import COMPARISON_COLUMNS
+from laneb.report.lane import ARM_COLUMNS, Report
 from laneb.storage.store import Store
 
 PLOTS = {
@@ -29,17 +30,17 @@ figcaption { color: #6b7280; font-size: .9rem }
 
 def report_page(report: Report, store: Store, experiments: Sequence[Sequence[str]]) -> str:
     """The page's HTML; plots that aren't made yet are left out, and so is a comparison of one experiment."""
-    decision = report.verdict.decision
-    lines = (report.ratio_line(), report.theory_line(), report.tally_line())
+    decision = report.answer.kind
     parts = [
         f"<h1>Lane B, {escape(report.experiment)}: <span class={decision}>{decision}</span></h1>",
-        _list(report.verdict.reasons),
-        "<p>" + ".<br>".join(escape(line) for line in lines if line) + ".</p>",
+        f"<p>{escape(report.answer.sentence)}.</p>",
+        _list(report.reasons),
+        "<p>" + ".<br>".join(escape(line) for line in report.lines()) + ".</p>",
         _table(ARM_COLUMNS, report.arm_rows()),
         *(["<h2>Warnings</h2>", _list(report.warnings)] if report.warnings else []),
         *(_figure(store, name, caption) for name, caption in PLOTS.items()),
         *(["<h2>Experiments side by side</h2>", _table(COMPARISON_COLUMNS, experiments)] if experiments else []),
-        f"<p>Made {escape(report.verdict.timestamp_utc)}.</p>",
+        f"<p>Made {escape(utc_now())}.</p>",
     ]
     head = f'<meta charset="utf-8"><title>Lane B, {escape(report.experiment)}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"

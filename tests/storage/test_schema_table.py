@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from laneb.decision.comparison import comparison_rows
+from laneb.report.comparison import comparison_rows
 from laneb.storage.atomic import StorageError
 from laneb.storage.schema_table import SCHEMA_COLUMNS, SchemaRow, parse_schema_csv, render_schema_csv, row_from_values
 from laneb.storage.warehouse import TABLE, Warehouse

@@ -1,4 +1,4 @@
-"""What a person reads at the end: the arms side by side, the verdict, and the seed's own summary."""
+"""What a person reads at the end: the answer, the arms side by side, the verdict, and the seeds' own tally."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from laneb.decision.summary import summarize
 from laneb.decision.threshold import target_threshold
 from laneb.decision.verdict import judge
 from laneb.records.baseline import BaselineThreshold
+from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
+from laneb.report.answer import Answer, answer_of
 from laneb.storage import roles
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from laneb.records.candidates import Mode
-    from laneb.records.experiment import Experiment
     from laneb.records.runs import RunResult
     from laneb.records.verdict import ArmTime, Look, ModeVerdict, Summary, Verdict
     from laneb.storage.store import Store
@@ -28,28 +29,38 @@ if TYPE_CHECKING:
 ARM_COLUMNS = ("arm", "seed", "steps", "requested", "realised", "min bpb", "to threshold", "pooled clock", "status")
 """Requested and realised are ratios; both times are to the threshold, `>` where a run never reached it."""
 
+TALLY_MEANING = (
+    "least time to target among the candidates alone, a seed at a time; it does not ask whether they beat the "
+    "baseline, so it can name another mode than the verdict"
+)
+
 
 @dataclass(frozen=True)
 class Report:
-    """The answer of one experiment."""
+    """What one experiment says so far. Before candidates have run there is no verdict, of imported rows alone there is
+    the tally."""
 
     experiment: str
-    inference: Inference
-    summary: Summary
-    verdict: Verdict
+    answer: Answer
+    inference: Inference | None
+    summary: Summary | None
+    verdict: Verdict | None
     warnings: tuple[str, ...]
     theory: ContextLossDecay | None = None
     """What the baselines' loss by context makes of the exponent, where it was measured. It decides nothing."""
 
-    def headline(self) -> str:
-        """The decision in a sentence."""
-        return f"{self.verdict.decision}: {self.verdict.reasons[0]}" if self.verdict.reasons else self.verdict.decision
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the verdict is what it is."""
+        return () if self.verdict is None else self.verdict.reasons
 
     def ratio_line(self) -> str:
         """The inferred ratio with its interval, or why there is none."""
         inference = self.inference
+        if inference is None:
+            return ""
         if inference.inferred_target_param_data_ratio is None:
-            return f"no ratio inferred ({inference.solve_status}); the fallback ratio was trained"
+            return f"no ratio inferred ({inference.solve_status}); candidates train the fallback ratio"
         low, high = inference.ratio_low, inference.ratio_high
         interval = "" if low is None or high is None else f", 95 % interval {low:.4g} to {high:.4g}"
         weak = " (weak)" if inference.finals_interval_weak else ""
@@ -61,7 +72,7 @@ class Report:
     def theory_line(self) -> str:
         """Theory's exponent, from these models and this text, beside the one in use; empty where there is none."""
         theory = self.theory
-        if theory is None or theory.gamma is None or theory.alpha is None:
+        if theory is None or theory.gamma is None or theory.alpha is None or self.inference is None:
             return ""
         interval = "" if theory.gamma_interval is None else " ({:.2f} to {:.2f})".format(*theory.gamma_interval)
         used = self.inference.inferred_data_scaling_exponent
@@ -73,17 +84,25 @@ class Report:
 
     def arm_rows(self) -> list[tuple[str, ...]]:
         """A row per run, of `ARM_COLUMNS`."""
-        return [_arm_row(arm) for arm in self.verdict.arms]
+        return [] if self.verdict is None else [_arm_row(arm) for arm in self.verdict.arms]
 
     def tally_line(self) -> str:
-        """Who won the seeds, and the recommended decision."""
+        """Who won the seeds among candidates, and the `lane_b_decision` that follows; empty without rows."""
+        if self.summary is None:
+            return ""
         seeds = ", ".join(f"{winner.seed}: {winner.winner}" for winner in self.summary.winners)
         recommended = self.summary.recommended_lane_b_decision
-        return f"winner per seed: {seeds or 'none'}; recommended lane_b_decision: {recommended}"
+        return f"seed tally among candidates: {seeds or 'none'}; recommended lane_b_decision: {recommended}"
+
+    def lines(self) -> list[str]:
+        """The sentences that stand under the table."""
+        lines = (self.ratio_line(), self.theory_line(), self.level_line(), self.benefit_line(), self.tally_line())
+        return [line for line in lines if line]
 
     def level_line(self) -> str:
         """What this look at the verdict's mode took, and what is left for further ones."""
-        judged = next((mode for mode in self.verdict.modes if mode.mode == self.verdict.mode), None)
+        modes = () if self.verdict is None else self.verdict.modes
+        judged = next((mode for mode in modes if self.verdict and mode.mode == self.verdict.mode), None)
         if judged is None or judged.look is None or judged.level_left is None:
             return ""
         return (
@@ -94,7 +113,7 @@ class Report:
 
     def benefit_line(self) -> str:
         """What calibration cost and how many runs pay for it; empty where that is not known."""
-        benefit = self.verdict.net_benefit
+        benefit = None if self.verdict is None else self.verdict.net_benefit
         if benefit is None:
             return ""
         pays = (
@@ -109,72 +128,86 @@ class Report:
 
     def markdown(self) -> str:
         """The report as Markdown."""
-        lines = [
-            f"## {self.headline()}",
-            *(f"- {reason}" for reason in self.verdict.reasons[1:]),
-            "",
-            self.ratio_line() + ".",
-            *(["", self.theory_line() + "."] if self.theory_line() else []),
-            *(["", self.level_line() + "."] if self.level_line() else []),
-            *(["", self.benefit_line() + "."] if self.benefit_line() else []),
-            "",
+        rows = self.arm_rows()
+        table = [
             "| " + " | ".join(ARM_COLUMNS) + " |",
             "|" + "---|" * len(ARM_COLUMNS),
-            *("| " + " | ".join(row) + " |" for row in self.arm_rows()),
+            *("| " + " | ".join(row) + " |" for row in rows),
             "",
-            self.tally_line() + ".",
-            *(["", "**Warnings**", *(f"- {warning}" for warning in self.warnings)] if self.warnings else []),
         ]
-        return "\n".join(lines) + "\n"
+        lines = [
+            f"**{self.answer.sentence}.**",
+            "",
+            *(f"- {reason}" for reason in self.reasons),
+            "",
+            *(table if rows else []),
+            *(text for line in self.lines() for text in (f"{line[:1].upper()}{line[1:]}.", "")),
+            *(["**Warnings**", "", *(f"- {warning}" for warning in self.warnings)] if self.warnings else []),
+        ]
+        return "\n".join(lines).rstrip() + "\n"
 
     def to_json_dict(self) -> dict[str, Any]:
-        """What `laneb summary --json` prints."""
-        return {
+        """What `laneb summary --json` prints: of imported rows alone, the tally's own keys stand at the top too."""
+        inference, verdict, summary = self.inference, self.verdict, self.summary
+        tally = None if summary is None else summary.model_dump(mode="json")
+        alone = {} if tally is None or inference is not None else tally
+        return alone | {
             "experiment": self.experiment,
-            "decision": self.verdict.decision,
-            "summary": self.summary.model_dump(mode="json"),
-            "verdict": self.verdict.model_dump(mode="json"),
-            "inferred_target_param_data_ratio": self.inference.inferred_target_param_data_ratio,
-            "ratio_interval": [self.inference.ratio_low, self.inference.ratio_high],
-            "target_metric_threshold": self.inference.target_metric_threshold,
-            "solve_status": self.inference.solve_status,
-            "promotable": self.inference.promotable,
+            "answer": self.answer.sentence,
+            "answer_kind": self.answer.kind,
+            "decision": None if verdict is None else verdict.decision,
+            "summary": tally,
+            "verdict": None if verdict is None else verdict.model_dump(mode="json"),
+            "inferred_target_param_data_ratio": inference and inference.inferred_target_param_data_ratio,
+            "ratio_interval": [inference and inference.ratio_low, inference and inference.ratio_high],
+            "target_metric_threshold": inference and inference.target_metric_threshold,
+            "solve_status": inference and inference.solve_status,
+            "promotable": inference and inference.promotable,
             "theory_alpha": None if self.theory is None else self.theory.alpha,
             "warnings": list(self.warnings),
         }
 
 
-def report_of(store: Store, experiment: Experiment, rows: pd.DataFrame, looks: Sequence[Look] = ()) -> Report:
-    """The report of an experiment whose candidates have run.
+def report_of(store: Store, experiment: str, rows: pd.DataFrame, looks: Sequence[Look] = ()) -> Report:
+    """The report of an experiment, from what is there of it.
 
     Args:
         store: where its records lie.
-        experiment: its settings.
+        experiment: its name.
         rows: its current rows of the schema table.
         looks: the looks at its evidence so far.
 
     Raises:
-        ValueError: something isn't made yet; the asset that makes it is named.
+        ValueError: nothing of it is there, or a record is damaged; what to run is named.
     """
-    inference = store.read(Inference)
-    runs, requested = _candidates(store, experiment, inference)
-    baselines = roles.baseline_runs(store, experiment)
-    verdict = judge(
-        baselines=baselines,
-        candidates=runs,
-        threshold=inference.target_metric_threshold,
-        requested_ratios=requested,
-        knobs=experiment.candidates,
-        looks=looks,
-        calibration=_calibration(store, experiment),
-    )
-    _, difference = target_threshold(store.read(BaselineThreshold), experiment.threshold.target_threshold)
+    if not store.has(Inference):
+        if not len(rows):
+            store.read(Experiment)
+        summary = summarize(rows) if len(rows) else None
+        return Report(experiment, answer_of(None, None, summary), None, summary, None, ())
+    inference, settings = store.read(Inference), store.read(Experiment)
+    runs, requested = _candidates(store, settings, inference)
+    baselines = roles.baseline_runs(store, settings)
+    verdict = None
+    if runs:
+        verdict = judge(
+            baselines=baselines,
+            candidates=runs,
+            threshold=inference.target_metric_threshold,
+            requested_ratios=requested,
+            knobs=settings.candidates,
+            looks=looks,
+            calibration=_calibration(store, settings),
+        )
+    _, difference = target_threshold(store.read(BaselineThreshold), settings.threshold.target_threshold)
     failed = [gate.message for gate in inference.gates if not gate.passed]
-    warnings = [difference, *verdict.warnings, *failed, *inference.warnings, *_earlier(rows, requested)]
+    judged = [] if verdict is None else verdict.warnings
+    warnings = [difference, *judged, *failed, *inference.warnings, *_earlier(rows, requested)]
     return Report(
-        experiment=experiment.experiment,
+        experiment=experiment,
+        answer=answer_of(inference, verdict),
         inference=inference,
-        summary=summarize(rows),
+        summary=summarize(rows) if len(rows) else None,
         verdict=verdict,
         warnings=tuple(dict.fromkeys(warning for warning in warnings if warning)),
         theory=_theory(store, baselines),
