@@ -283,6 +283,14 @@ class InferenceKnobs(Section):
     baseline_alpha_min_r2: float = knob(0.97, "LANE_B_BASELINE_ALPHA_MIN_R2", "median R^2 needed", le=1)
     unreachable_mult: float = knob(10.0, "LANE_B_UNREACHABLE_MULT", "feasible up to this times the default ratio", gt=0)
     allow_unreachable: bool = knob(False, "LANE_B_ALLOW_UNREACHABLE", "train candidates beyond the feasible")
+    reach_probability: float = knob(
+        0.9, "LANE_B_REACH_PROBABILITY", "probability that a new run reaches the threshold", gt=0.5, lt=1
+    )
+    confirmation_rule: Literal["factor", "reach"] = knob(
+        "factor",
+        "LANE_B_CONFIRMATION_RULE",
+        "confirm at 1.05 times the ratio, or where a new run reaches the threshold",
+    )
     solve_method: Literal["finals", "fixed_alpha"] = knob(
         "finals", "LANE_B_SOLVE_METHOD", "infer_ratio on finished runs, or the closed form at a fixed exponent"
     )

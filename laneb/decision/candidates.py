@@ -22,6 +22,9 @@ class Candidate(NamedTuple):
 def plan_candidates(inference: Inference, *, seed: int, default_ratio: float) -> list[Candidate]:
     """The candidate runs of one seed: inferred and confirmation, or one fallback at the default ratio.
 
+    The confirmation ratio is 1.05 times the inferred one or, by LANE_B_CONFIRMATION_RULE=reach, the one from which on a
+    new run reaches the threshold with LANE_B_REACH_PROBABILITY (`confirmation_rule` of the inference says which).
+
     The fallback stands in when the inference is not promotable, so that a lane always ends in a trained run.
     """
     inferred, confirmation = inference.inferred_target_param_data_ratio, inference.confirmation_ratio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -11,19 +12,21 @@ import numpy as np
 from laneb.inference.calibration import finals_of
 from laneb.inference.exponent import Exponent, ExponentStatistics, choose_exponent
 from laneb.inference.gates import judge_gates
+from laneb.inference.least_time import LeastTime, least_expected_time
 from laneb.inference.loss_curve import LossCurve, fit_loss_curve, trend_correlation
 from laneb.inference.ratio import RatioEstimate, infer_ratio
+from laneb.inference.reach import Reach
 from laneb.inference.sensitivity import sensitivity_table
 from laneb.inference.solution import Solution, solution_at_fixed_alpha, solution_of_finals
 from laneb.knobs import InferenceKnobs
 from laneb.records.base import utc_now
 from laneb.records.calibration import Calibration
-from laneb.records.inference import Inference
+from laneb.records.inference import ConfirmationRule, Inference, LeastTimeCost
 from laneb.records.runs import RunResult
 from laneb.records.scaling import ScalingParams
 
 CONFIRMATION_FACTOR = 1.05
-"""A horizon this much longer reaches the threshold in nine runs of ten and crosses it hardly later."""
+"""A horizon this much longer mostly reaches the threshold, and crosses it hardly later."""
 
 LITTLE_TO_WIN = 0.03
 """A ratio this close below the baselines' own leaves less to win than the confirmation run adds."""
@@ -86,6 +89,9 @@ def infer(
         runs=runs, baselines=baselines,
     )  # fmt: skip
     ratio = None if solution.tokens is None else solution.tokens / n_scaling
+    reach = estimate.reach(inference.reach_probability)
+    confirmation = _confirm(ratio, reach, n_scaling, inference)
+    least = least_expected_time(estimate.lane, [*runs, *joined_baselines(calibration, baselines)])
     feasible = solution.tokens is not None and solution.tokens <= limit
     return Inference(
         timestamp_utc=utc_now(),
@@ -98,7 +104,8 @@ def infer(
         n_scaling_params=n_scaling,
         inferred_target_tokens=solution.tokens,
         inferred_target_param_data_ratio=ratio,
-        confirmation_ratio=None if ratio is None else CONFIRMATION_FACTOR * ratio,
+        confirmation_ratio=confirmation.ratio,
+        confirmation_rule=confirmation.rule,
         feasibility_limit_tokens=limit,
         feasibility_flag="feasible" if feasible else "likely_unreachable",
         solve_status=solution.status,
@@ -109,6 +116,7 @@ def infer(
             estimate,
             fixed,
             ratio,
+            confirmation,
             calibration,
             baselines,
             unanchored=threshold_offset is not None and not baseline_tokens,
@@ -118,6 +126,8 @@ def infer(
         **_exponent_fields(exponent),
         **_calibration_fields(calibration, fixed),
         **_finals_fields(estimate),
+        **_reach_fields(estimate, reach, ratio, confirmation.ratio),
+        **_least_time_fields(estimate, least),
         **_interval_fields("", solution, n_scaling),
         **_interval_fields("fixed_alpha_", closed, n_scaling),
         fixed_alpha_target_tokens=closed.tokens,
@@ -130,11 +140,9 @@ def baseline_horizon(
     calibration: Calibration, baselines: Sequence[RunResult], required_seeds: Sequence[int]
 ) -> int | None:
     """The one horizon [tokens] of the baselines behind the threshold; None where not all of them are points of it."""
-    points = {(point.seed, point.tokens) for point in calibration.points}
-    own = [run for run in baselines if run.seed in required_seeds]
+    own = [run for run in joined_baselines(calibration, baselines) if run.seed in required_seeds]
     horizons = {run.tokens for run in own}
-    complete = {run.seed for run in own} == set(required_seeds) and len(horizons) == 1
-    return horizons.pop() if complete and all((run.seed, run.tokens) in points for run in own) else None
+    return horizons.pop() if {run.seed for run in own} == set(required_seeds) and len(horizons) == 1 else None
 
 
 def _exponent_fields(exponent: Exponent) -> dict[str, object]:
@@ -200,6 +208,64 @@ def _interval_fields(prefix: str, solution: Solution, n_scaling: int) -> dict[st
     return {f"{prefix}ratio_low": low, f"{prefix}ratio_high": high}
 
 
+def _reach_fields(
+    estimate: RatioEstimate, reach: Reach, ratio: float | None, confirmation: float | None
+) -> dict[str, object]:
+    found = reach.tokens is not None
+    low, high = (_known(end / estimate.n_scaling_params) for end in reach.interval)
+    return {
+        "reach_probability": reach.probability,
+        "reach_tokens": reach.tokens,
+        "reach_ratio": None if reach.tokens is None else reach.tokens / estimate.n_scaling_params,
+        "reach_ratio_interval": (low, high) if found else None,
+        "inferred_reach_probability": None if ratio is None else estimate.reach_probability(ratio),
+        "confirmation_reach_probability": None if confirmation is None else estimate.reach_probability(confirmation),
+    }
+
+
+def _least_time_fields(estimate: RatioEstimate, least: LeastTime | None) -> dict[str, object]:
+    if least is None:
+        return {}
+    ratio = least.tokens / estimate.n_scaling_params
+    return {
+        "least_time_reach_probability": estimate.reach_probability(ratio),
+        "least_time_tokens": least.tokens,
+        "least_time_ratio": ratio,
+        "least_time_expected_tokens": least.expected,
+        "least_time_costs": tuple(LeastTimeCost(off=off, cost=_known(cost)) for off, cost in least.costs),
+    }
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The ratio that confirms, and the rule that it comes from."""
+
+    ratio: float | None
+    rule: ConfirmationRule
+    warning: str = ""
+
+
+def _confirm(ratio: float | None, reach: Reach, n_scaling: int, knobs: InferenceKnobs) -> Confirmation:
+    """1.05 times the inferred ratio; or, by LANE_B_CONFIRMATION_RULE=reach, the one that a new run reaches."""
+    by_factor = None if ratio is None else CONFIRMATION_FACTOR * ratio
+    if knobs.confirmation_rule == "factor" or ratio is None:
+        return Confirmation(by_factor, knobs.confirmation_rule)
+    if reach.tokens is None:
+        return Confirmation(
+            by_factor,
+            "factor",
+            f"no horizon near the calibrated ones lets a new run reach the threshold with probability "
+            f"{reach.probability:g}, so the confirmation trains at {CONFIRMATION_FACTOR:g} times the inferred ratio",
+        )
+    return Confirmation(reach.tokens / n_scaling, "reach")
+
+
+def joined_baselines(calibration: Calibration, baselines: Sequence[RunResult]) -> list[RunResult]:
+    """The baselines whose finals are points of the curve."""
+    points = {(point.seed, point.tokens) for point in calibration.points}
+    return [run for run in baselines if (run.seed, run.tokens) in points]
+
+
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -208,6 +274,7 @@ def _all_warnings(
     estimate: RatioEstimate,
     fixed: LossCurve,
     ratio: float | None,
+    confirmation: Confirmation,
     calibration: Calibration,
     baselines: Sequence[RunResult],
     *,
@@ -219,6 +286,8 @@ def _all_warnings(
             "not every baseline that the threshold comes from is a point of the loss curve at one horizon, so the "
             "threshold is taken as exact: its own scatter is not in the interval"
         )
+    if confirmation.warning:
+        found.append(confirmation.warning)
     own = [run.realised_ratio for run in baselines if run.status == "ok"]
     if ratio is not None and own and (1 - LITTLE_TO_WIN) * median(own) <= ratio <= median(own):
         found.append(

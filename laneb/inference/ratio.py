@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from laneb.inference.checks import checked_count, checked_number
 from laneb.inference.horizon import SolveStatus
 from laneb.inference.interval import alpha_interval, horizon_interval
@@ -14,6 +16,7 @@ from laneb.inference.lane import EXPONENT_HORIZONS, Lane, Prior, Target, fit_cel
 from laneb.inference.levels import cells_from
 from laneb.inference.loss_curve import ALPHA_BOUNDS, LossCurve, LossCurveError
 from laneb.inference.points import checked_points
+from laneb.inference.reach import Reach, reach_horizon, reach_probability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +75,24 @@ class RatioEstimate:
         low, high = interval_of(self.lane, level)
         return low / self.n_scaling_params, high / self.n_scaling_params
 
+    def reach(self, probability: float = 0.9, level: float = 0.95) -> Reach:
+        """The horizon from which on a run of a new seed reaches the threshold with a probability: a prediction.
+
+        Raises:
+            ValueError: a probability or level that is no number between 0 and 1.
+        """
+        probability = checked_number("probability", probability, above=0, below=1)
+        return reach_horizon(self.lane, probability, checked_number("level", level, above=0, below=1))
+
+    def reach_probability(self, ratio: float) -> float:
+        """How likely a run of a new seed that is finished at a ratio reaches the threshold.
+
+        Raises:
+            ValueError: a ratio that is no positive number.
+        """
+        tokens = checked_number("ratio", ratio, above=0) * self.n_scaling_params
+        return float(reach_probability(self.lane, np.array([tokens]))[0])
+
 
 def infer_ratio(
     points: pd.DataFrame,
@@ -122,6 +143,8 @@ def infer_ratio(
         >>> answer = infer_ratio(points, threshold=0.86, n_scaling_params=100_000_000)
         >>> answer.status, round(answer.ratio, 1)
         ('ok', 29.9)
+        >>> answer.reach(0.9).tokens > answer.tokens
+        True
     """
     threshold = checked_number("threshold", threshold, unit="bpb")
     scaling = checked_count("n_scaling_params", n_scaling_params)

@@ -9,6 +9,18 @@ from laneb.records.base import Record, YesNo
 AlphaSource = Literal["stats", "calibration", "baseline_assisted", "override"]
 
 
+ConfirmationRule = Literal["factor", "reach"]
+
+
+class LeastTimeCost(Record):
+    """What it costs to train at another horizon than that of least expected time."""
+
+    off: float
+    """Share of the horizon: -0.05 is 5 % shorter."""
+    cost: float | None
+    """Expected time over the least one, less 1; null where no run of that horizon reaches the threshold."""
+
+
 class Gate(Record):
     """One named condition on an inference.
 
@@ -98,6 +110,24 @@ class Inference(Record):
     """95 % interval of `inferred_target_param_data_ratio`; null where the data do not bound it."""
     fixed_alpha_ratio_low: float | None = None
     fixed_alpha_ratio_high: float | None = None
+
+    confirmation_rule: ConfirmationRule = "factor"
+    """Where `confirmation_ratio` comes from: 1.05 times the inferred ratio, or `reach_ratio`."""
+    reach_probability: float | None = None
+    reach_tokens: float | None = None
+    reach_ratio: float | None = None
+    """From here on a run of a new seed reaches the threshold so probably; null where the finals don't say."""
+    reach_ratio_interval: tuple[float | None, float | None] | None = None
+    """95 % interval of it; an end is null where the data do not bound it."""
+    inferred_reach_probability: float | None = None
+    confirmation_reach_probability: float | None = None
+    """How likely a run of a new seed reaches the threshold at the inferred and the confirmation ratio."""
+    least_time_tokens: float | None = None
+    least_time_ratio: float | None = None
+    """Where the expected time to the threshold is least, runs that miss it and the runs after them included."""
+    least_time_expected_tokens: float | None = None
+    least_time_reach_probability: float | None = None
+    least_time_costs: tuple[LeastTimeCost, ...] = ()
 
     finals_target_tokens: float | None
     finals_target_param_data_ratio: float | None

@@ -72,6 +72,7 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
         path,
         extra={
             "loss_curve": plotted(store, "loss_curve", loss_curve_figure(inference, calibration)),
+            "horizons": horizons_table(inference),
             "sensitivity": sensitivity_table(inference),
         },
         **inference_numbers(inference),
@@ -86,6 +87,10 @@ def inference_numbers(inference: Inference) -> dict[str, object]:
         "confirmation_ratio": inference.confirmation_ratio,
         "ratio_low": low,
         "ratio_high": high,
+        "reach_ratio": inference.reach_ratio,
+        "inferred_reach_probability": inference.inferred_reach_probability,
+        "confirmation_reach_probability": inference.confirmation_reach_probability,
+        "least_time_ratio": inference.least_time_ratio,
         "interval_width": None if low is None or high is None else high - low,
         "alpha": inference.inferred_data_scaling_exponent,
         "alpha_source": inference.alpha_source,
@@ -93,6 +98,27 @@ def inference_numbers(inference: Inference) -> dict[str, object]:
         "solve_status": inference.solve_status,
         "promotable": inference.promotable,
     }
+
+
+def horizons_table(inference: Inference) -> dg.MetadataValue:
+    """The three horizons that a person may train at, and what it costs to be off the last."""
+    lines = ["| horizon | ratio | 95 % interval | a new run reaches the threshold |", "|---|---|---|---|"]
+    reach_low, reach_high = inference.reach_ratio_interval or (None, None)
+    rows = (
+        ("inferred", inference.inferred_target_param_data_ratio, inference.ratio_low, inference.ratio_high,
+         inference.inferred_reach_probability),
+        ("confirmation", inference.confirmation_ratio, None, None, inference.confirmation_reach_probability),
+        ("reach", inference.reach_ratio, reach_low, reach_high, inference.reach_probability),
+        ("least expected time", inference.least_time_ratio, None, None, inference.least_time_reach_probability),
+    )  # fmt: skip
+    for name, ratio, low, high, probability in rows:
+        cells = ["" if value is None else f"{value:.4g}" for value in (ratio, low, high, probability)]
+        between = f"{cells[1]} to {cells[2]}" if cells[1] or cells[2] else ""
+        lines.append(f"| {name} | {cells[0]} | {between} | {cells[3]} |")
+    costs = ", ".join(
+        f"{row.off:+.0%}: {'never' if row.cost is None else f'{row.cost:+.1%}'}" for row in inference.least_time_costs
+    )
+    return dg.MetadataValue.md("\n".join([*lines, *(["", f"Time lost off the least: {costs}"] if costs else [])]))
 
 
 def sensitivity_table(inference: Inference) -> dg.MetadataValue:

@@ -278,6 +278,39 @@ def test_a_failed_gate_carries_its_numbers_and_a_remedy() -> None:
             assert any(word in entry.message for word in ("Calibrate", "calibrate", "LANE_B_", "More"))
 
 
+SCATTER = {41: 1.2e-3, 42: -0.5e-3, 43: -0.7e-3}
+SCATTERED = [run(steps, seed, final=loss_at(steps) + SCATTER[seed]) for steps in (750, 1500, 2250) for seed in SCATTER]
+
+
+def test_the_record_says_how_likely_a_new_run_reaches_the_threshold() -> None:
+    record = infer_with(runs=SCATTERED)
+    assert record.reach_probability == 0.9
+    assert record.inferred_reach_probability == pytest.approx(0.5, abs=1e-6)
+    assert record.confirmation_reach_probability > 0.9
+    assert record.inferred_target_param_data_ratio < record.reach_ratio < record.confirmation_ratio
+    assert record.reach_ratio_interval[0] < record.reach_ratio < record.reach_ratio_interval[1]
+    assert record.reach_tokens == pytest.approx(record.reach_ratio * 110_101_632)
+    assert record.reach_ratio < infer_with(runs=SCATTERED, reach_probability=0.95).reach_ratio
+    assert record.inferred_target_param_data_ratio < record.least_time_ratio
+    assert [row.off for row in record.least_time_costs] == [-0.05, -0.03, -0.01, 0.01, 0.03, 0.05]
+
+
+def test_the_confirmation_follows_its_rule() -> None:
+    by_factor, by_reach = infer_with(runs=SCATTERED), infer_with(runs=SCATTERED, confirmation_rule="reach")
+    assert (by_factor.confirmation_rule, by_reach.confirmation_rule) == ("factor", "reach")
+    assert by_factor.confirmation_ratio == pytest.approx(1.05 * by_factor.inferred_target_param_data_ratio)
+    assert by_reach.confirmation_ratio == by_reach.reach_ratio
+    assert by_reach.confirmation_reach_probability == pytest.approx(0.9, abs=1e-3)
+
+
+def test_a_reach_that_lies_too_far_out_leaves_the_confirmation_at_the_factor_and_says_so() -> None:
+    record = infer_with(runs=SCATTERED, threshold=loss_at(3340), confirmation_rule="reach", reach_probability=0.99)
+    assert record.reach_ratio is None
+    assert record.confirmation_rule == "factor"
+    assert record.confirmation_ratio == pytest.approx(1.05 * record.inferred_target_param_data_ratio)
+    assert any("no horizon near" in warning for warning in record.warnings)
+
+
 def test_the_sensitivity_table_moves_everything_that_the_ratio_rests_on() -> None:
     record = infer_with()
     assert {row.what for row in record.sensitivity} == {"alpha", "asymptote", "offset", "point", "seed", "estimator"}
