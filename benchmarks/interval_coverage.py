@@ -173,9 +173,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="rows whose name holds this")
     options = parser.parse_args()
     missed = 0
-    print(
-        f"{options.lanes} lanes a row; 95 % intervals\n| lanes | covers | half width | bias | solved | 0.9 is | reach covers |"
-    )
+    print(f"{options.lanes} lanes a row; 95 % intervals")
+    print("| lanes | covers | half width | bias | solved | 0.9 is | reach covers |")
     print("|---" * 7 + "|")
     began = time.perf_counter()
     for scenario in scenarios():
