@@ -111,6 +111,22 @@ def summary(as_json: bool, every: bool, profile: str | None, work_dir: str | Non
     command(profile, work_dir, as_json=as_json)
 
 
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("directory", metavar="DIR")
+@click.option("--tag", default="", metavar="NAME", help="nanochat's model tag; by default d<depth>.")
+@PROFILE
+@WORK_DIR
+def export(run: str, directory: str, tag: str, profile: str | None, work_dir: str | None) -> None:
+    """Write a run's final weights as a checkpoint that nanochat loads (trained with LANE_B_KEEP_MODEL=1).
+
+    RUN is the run's name, such as d12_i2520_s41, or its directory. DIR is what NANOCHAT_BASE_DIR names.
+    """
+    from laneb_assets.commands.export import export_command
+
+    export_command(run, directory, tag, profile, work_dir)
+
+
 def main(arguments: Any = None) -> None:
     """Run the command line: errors are one or two lines on stderr, exit 2 for bad settings or input."""
     try:

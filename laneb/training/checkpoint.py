@@ -1,4 +1,7 @@
-"""Checkpoints: written whole or not at all, the last two kept, a broken one passed over."""
+"""Checkpoints: written whole or not at all, the last two kept while a run trains, a broken one passed over.
+
+Once a run has its result they go; its final weights stay where `LANE_B_KEEP_MODEL=1` asks for them.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,10 @@ def save(directory: Path, step: int, state: dict[str, Any]) -> Path:
         CheckpointError: the disk is full or the directory is not writable; older checkpoints are untouched.
     """
     path = path_of(directory, step)
-    temporary = directory / f".{path.name}.tmp"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _write(temporary, state)
-        temporary.replace(path)
+        _write_whole(path, state)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         older = [kept for kept, _ in found(directory)]
         consequence = f"step {older[0]} is still there to resume from" if older else "there is no older one"
         raise CheckpointError(
@@ -58,6 +57,56 @@ def save(directory: Path, step: int, state: dict[str, Any]) -> Path:
     for _, old in found(directory)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+def drop(directory: Path) -> None:
+    """Remove the checkpoints of a run that has its result, as far as they can be."""
+    for _, path in found(directory):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):  # what else lies there is somebody's
+        directory.rmdir()
+
+
+def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write a model's weights as one file.
+
+    Raises:
+        CheckpointError: the disk is full or the place is not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, weights)
+    except OSError as error:
+        raise CheckpointError(
+            f"weights {path} can't be written: {error.strerror or error}. {remedy(error)} and start it again"
+        ) from error
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights that `save_weights` wrote; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: the file is broken, or holds something else.
+    """
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly any type on a truncated or foreign file
+        raise CheckpointError(f"weights {path} can't be read: {type(error).__name__}") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path} holds no weights")
+    return weights
+
+
+def _write_whole(path: Path, state: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        _write(temporary, state)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:

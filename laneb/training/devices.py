@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed
 
+from laneb.training.gpu_lease import lease_gpu
 from laneb.training.hardware import peak_resident_mib
 from laneb.training.interruption import ProcessLostError
+from laneb.training.peaks import bfloat16_peak
+from laneb.training.processes import adopt_launcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
+    from filelock import FileLock
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from laneb.training.spec import RunSpec
 
 M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD = -4, -1, -2  # glibc's mallopt
-
-PEAK_BFLOAT16_FLOPS = {
-    "B200": 2.25e15,
-    "H200": 989e12,
-    "H100 NVL": 835e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "L40S": 362e12,
-    "A100": 312e12,
-    "A10G": 70e12,
-    "A10": 125e12,
-    "RTX 5090": 209e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-}
-"""Dense bfloat16 peak by a part of the device's name, from NVIDIA's data sheets; the first match counts."""
 
 
 def keep_freed_memory() -> None:
@@ -78,8 +67,18 @@ class Device:
         rank, world: this process among those of the run; 0 of 1 when alone.
     """
 
-    def __init__(self, spec: RunSpec) -> None:
-        """Set threads, allocator and, under torchrun, the process group.
+    def __init__(
+        self,
+        spec: RunSpec,
+        say: Callable[[str], None] = lambda sentence: None,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Set threads, allocator and, under torchrun or srun, the process group; alone on CUDA, wait for a GPU.
+
+        Args:
+            spec: the run.
+            say: told when it has to wait.
+            between: called while it waits; may raise to give up.
 
         Raises:
             ValueError: the spec's device is not there, or the processes can't share the accumulation steps.
@@ -87,13 +86,21 @@ class Device:
         self.kind = spec.device
         self.rank, self.world, local_rank, local_world = 0, 1, 0, 1
         self._check_presence()
-        if distributed.is_available() and distributed.is_torchelastic_launched():
+        self._lease: FileLock | None = None
+        if distributed.is_available() and adopt_launcher(os.environ):
             local_rank = distributed.get_node_local_rank()
+            # Slurm may show each process its own GPU only; torchrun shows all to all, and more processes share them.
+            shared = self.kind == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count()
             if self.kind == "cuda":
+                local_rank %= torch.cuda.device_count()
                 torch.cuda.set_device(local_rank)
-            distributed.init_process_group("nccl" if self.kind == "cuda" else "gloo")
+            distributed.init_process_group("nccl" if self.kind == "cuda" and not shared else "gloo")
             self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
             local_world = self._processes_here()
+        elif self.kind == "cuda":
+            names = [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
+            local_rank, self._lease = lease_gpu(names, say, between)
+            torch.cuda.set_device(local_rank)
         if spec.accumulation_steps % self.world:
             raise ValueError(
                 f"{self.world} processes can't share {spec.accumulation_steps} accumulation steps evenly (total batch "
@@ -128,8 +135,7 @@ class Device:
         """bfloat16 peak [FLOP/s] of all processes together, or None where it isn't known."""
         if self.kind != "cuda":
             return None
-        known = (flops for part, flops in PEAK_BFLOAT16_FLOPS.items() if part in self.name)
-        peak = next(known, None)
+        peak = bfloat16_peak(self.name)
         return None if peak is None else peak * self.world
 
     def put(self, rows: NDArray[np.int64]) -> Tensor:
@@ -182,9 +188,11 @@ class Device:
         return peak_resident_mib()
 
     def close(self) -> None:
-        """Leave the process group."""
+        """Leave the process group, and the GPU to others."""
         if self.world > 1:
             distributed.destroy_process_group()
+        if self._lease is not None:
+            self._lease.release()
 
     def _check_presence(self) -> None:
         present = {

@@ -29,22 +29,30 @@ ACTIVATIONS_PER_LAYER = 34
 
 
 class Cost(NamedTuple):
-    """An estimate, right to about a factor of two."""
+    """An estimate, right to about a factor of two; of the checkpoint to a hundredth."""
 
     seconds: float
     memory_bytes: int
+    checkpoint_bytes: int
+    """One checkpoint: a run keeps two while it trains, its weights alone (or nothing) once it has its result."""
+    weights_bytes: int
 
 
 def estimate(spec: RunSpec) -> Cost:
     """Seconds on this kind of device, one process, and bytes at the peak, of a whole run.
+
+    A checkpoint holds weights, Adam's two moments and Muon's one, float32 all.
 
     Time: the operations of training and evaluation over an assumed rate, and a start-up. Memory: weights, gradients,
     optimizer state, one forward pass's activations and a chunk of logits.
     """
     if spec.surface is not None:
         paced = spec.surface.pace * spec.surface.seconds_per_step * spec.steps
-        return Cost(SIMULATED_SECONDS + paced, SIMULATED_BYTES)
-    return Cost(_seconds(spec), _memory_bytes(spec))
+        return Cost(SIMULATED_SECONDS + paced, SIMULATED_BYTES, 0, 0)
+    counts = count_parameters(spec.shape).param_counts
+    adam = counts.total - counts.transformer_matrices
+    checkpoint = 4 * (counts.total + 2 * adam + counts.transformer_matrices)
+    return Cost(_seconds(spec), _memory_bytes(spec), checkpoint, 4 * counts.total)
 
 
 def _seconds(spec: RunSpec) -> float:

@@ -69,6 +69,13 @@ def can_compile_for_cpu() -> bool:
     return sys.platform == "linux" and shutil.which("g++") is not None and header.exists()
 
 
+def can_compile(device: str) -> bool:
+    """Whether torch.compile finds what it needs here: on CUDA its kernels want a C compiler for their launchers."""
+    if device == "cuda":
+        return any(shutil.which(name) for name in (os.environ.get("CC") or "cc", "gcc", "clang"))
+    return can_compile_for_cpu()
+
+
 def peak_resident_mib() -> float:
     """Most memory this process held so far [MiB].
 

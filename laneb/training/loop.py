@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from laneb.model.gpt import GPT
+from laneb.model.names import nanochat_state
 from laneb.model.optimizer import Optimizers
 from laneb.model.scaling import flops_per_token
 from laneb.records.base import utc_now
 from laneb.records.runs import ContextLosses, RunResult, RunStatus, ValidationPoint
-from laneb.training import checkpoint, log_lines
+from laneb.training import checkpoint, hardware, log_lines
 from laneb.training.data import context_rows, validation_batches
 from laneb.training.evaluation import bits_per_byte, loss_by_context
 from laneb.training.interruption import Interrupted
 from laneb.training.rows import rows_of
-from laneb.training.run_directory import CHECKPOINTS
+from laneb.training.run_directory import CHECKPOINTS, WEIGHTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,15 +100,19 @@ class Training:
         self, spec: RunSpec, run_dir: Path, shards: Shards, device: Device, reporter: Reporter, stop: StopRequest
     ) -> None:
         self.spec, self.device, self.reporter, self.stop = spec, device, reporter, stop
-        self.checkpoints = run_dir / CHECKPOINTS
+        self.run_dir, self.checkpoints = run_dir, run_dir / CHECKPOINTS
         self.rows, self._validation = rows_of(spec, shards)
         self._held_out = shards.val
         self.token_bytes = torch.tensor(shards.token_bytes, dtype=torch.int64, device=device.torch_device)
         self.model = GPT(spec.shape, getattr(torch, spec.dtype))
         self.model.initialise(spec.seed)
         self.model.to(device.torch_device)
-        if spec.compile:
+        self._warnings: list[str] = []
+        self._compiles = spec.compile and hardware.can_compile(device.kind)
+        if self._compiles:
             self.model.compile_parts()
+        elif spec.compile:
+            self._warnings.append("no C compiler is found here, so nothing is compiled: slower, and rounded otherwise")
         self.optimizers = Optimizers(self.model, total_batch_size=spec.total_batch_size, rates=spec.rates)
         self.progress = Progress()
         self.status: RunStatus = "ok"
@@ -142,6 +147,8 @@ class Training:
             self._save()
             self.reporter.ended(str(interruption), progress.step, [])
             raise
+        if spec.keep_model and self.device.leads and self.status == "ok":
+            checkpoint.save_weights(self.run_dir / WEIGHTS, nanochat_state(self.model))
         return self._finish(context_losses)
 
     def _update(self) -> None:
@@ -285,7 +292,7 @@ class Training:
             self.progress = Progress.from_state(state["progress"])
         self.reporter.open(tuple(state["sizes"]) if step else (0, 0))
         self.reporter.started(self.device.name, self.model.head.weight.numel(), step, self.device.world)
-        for warning in warnings:
+        for warning in [*self._warnings, *warnings]:
             self.reporter.warned(warning)
 
     def _latest(self) -> tuple[dict[str, Any], int, list[str]]:
@@ -303,7 +310,7 @@ class Training:
 
     def _warm_up(self) -> None:
         """Compile before the clock runs: a resumed run would pay for it within its timed steps."""
-        if self.spec.compile:
+        if self._compiles:
             # Laid out as the training rows are: the compiler tells strides apart.
             rows = self.device.put(self.rows.batch(0, self.spec.device_batch_size))
             self.model(rows[:, :-1], rows[:, 1:]).backward()

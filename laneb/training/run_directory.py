@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SPEC, RESULT, LOG, EVENTS, CHECKPOINTS = "spec.json", "result.json", "train.log", "events.jsonl", "checkpoint"
+WEIGHTS = "model.pt"
+"""A finished run's weights, under nanochat's names, where they are kept."""
 
 HELD_BY_ANOTHER = 75
 """Exit status of a training process that found another one at work on its run: EX_TEMPFAIL."""

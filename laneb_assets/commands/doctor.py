@@ -95,6 +95,22 @@ def _plan(screen: Console, settings: Settings) -> None:
         "fallback where it is not promotable. "
         f"Baselines and calibration: about {_duration(total)} of training (an estimate)."
     )
+    screen.print(_disk(settings, plans))
+
+
+def _disk(settings: Settings, plans: list[PlannedRun]) -> str:
+    """What the runs need of the disk: checkpoints while they train, and weights where those are kept."""
+    cost = estimate(plans[0].spec)
+    said = f"disk: {_size(2 * cost.checkpoint_bytes)} for the two checkpoints of each run that trains, none after it"
+    if not settings.training.keep_model:
+        return f"{said}."
+    runs = sum(len(plan.seeds) - plan.shared for plan in plans if plan.role != "fallback")
+    runs += 2 * len(settings.candidates.run_seeds)
+    return f"{said}; {_size(runs * cost.weights_bytes)} for the weights of {runs} runs (LANE_B_KEEP_MODEL=1)."
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
 def _row(table: Table, plan: PlannedRun) -> float:

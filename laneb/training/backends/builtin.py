@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from laneb.corpus.shards import Shards, open_shards
 from laneb.training.interruption import StopRequest
+from laneb.training.out_of_memory import is_out_of_memory, out_of_memory
 from laneb.training.pipes import said_to_dagster, say_nothing
-from laneb.training.run_directory import held, prepare_held, read_result
+from laneb.training.run_directory import CHECKPOINTS, held, prepare_held, read_result
 from laneb.training.run_log import publish
 from laneb.training.tracking import check_tracking, tracker_for
 
@@ -28,7 +29,7 @@ def train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
     check_tracking(spec.wandb_run_base)
     from laneb.training.devices import Device
 
-    device = Device(spec)
+    device = Device(spec, lambda sentence: print(f"{spec.run_id} {sentence}", flush=True), stop.check)
     try:
         with contextlib.ExitStack() as stack:
             done = False
@@ -55,13 +56,19 @@ def _shards_of(spec: RunSpec) -> Shards:
 def _train_prepared(
     spec: RunSpec, run_dir: Path, shards: Shards, device: Device, stop: StopRequest, say: Callable[[str], None]
 ) -> None:
+    from laneb.training import checkpoint
     from laneb.training.loop import Training
     from laneb.training.reporting import Reporter, Silent
 
     reporter = Reporter(run_dir, spec, say, tracker_for(spec, run_dir)) if device.leads else Silent(run_dir, spec)
     try:
         result = Training(spec, run_dir, shards, device, reporter, stop).run()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(spec, device.name) from error
     finally:
         reporter.close()
     if device.leads:
         publish(run_dir, spec, result)
+        checkpoint.drop(run_dir / CHECKPOINTS)
