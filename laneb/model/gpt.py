@@ -10,16 +10,22 @@ Shapes in comments: B rows, T positions, D width, H query heads, K key/value hea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its customary name
 from torch import Tensor, nn
 
-from laneb.model.attention import attend, visible
+from laneb.model.attention import attend, blocks_of_window, visible
 from laneb.model.loss import mean_loss, token_losses
 from laneb.model.norm import unit_rms
 from laneb.model.recipes.recipe import Architecture
 from laneb.model.scaling import ModelShape
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
+    Mask = Tensor | BlockMask
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -54,7 +60,7 @@ class Attention(nn.Module):
         gated = layer in shape.value_embedding_layers
         self.value_gate = Matrix(self.architecture.value_gate_channels, shape.kv_heads) if gated else None
 
-    def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
         rows, length, _ = x.shape
         how = self.architecture
         weight = torch.cat((self.query.weight, self.key.weight, self.value.weight)).to(x.dtype)
@@ -93,7 +99,7 @@ class Block(nn.Module):
         self.mlp = MLP(shape.model_dim)
         self.norm_epsilon = shape.recipe_of.architecture.norm_epsilon
 
-    def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, value_embedding: Tensor | None, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
         x = x + self.attention(unit_rms(x, self.norm_epsilon), value_embedding, cos, sin, mask)
         result: Tensor = x + self.mlp(unit_rms(x, self.norm_epsilon))
         return result
@@ -132,6 +138,7 @@ class GPT(nn.Module):
         self.register_buffer("cos", cos.to(dtype), persistent=False)
         self.register_buffer("sin", sin.to(dtype), persistent=False)
         self._run_trunk: Callable[[Tensor], Tensor] = self.trunk
+        self.window_blocks: dict[int, BlockMask] = {}
         self._windows = tuple(shape.visible_tokens(layer) for layer in range(shape.depth))
         for window in sorted(set(self._windows)):
             self.register_buffer(f"mask_{window}", visible(shape.max_seq_len, window), persistent=False)
@@ -160,10 +167,18 @@ class GPT(nn.Module):
                 yield block.attention.value_gate.weight
 
     def compile_parts(self) -> None:
-        """Compile the trunk, and the passes over a chunk of logits."""
+        """Compile the trunk, and the passes over a chunk of logits; on a GPU windows skip what they don't see."""
         self.compiled = True
+        if self.cos.is_cuda:
+            self.skip_unseen_blocks()
         # Kernels have to depend on their shapes alone, not on those before: a resumed run meets them in another order.
         self._run_trunk = torch.compile(self.trunk, dynamic=False)
+
+    def skip_unseen_blocks(self) -> None:
+        """Have sliding windows computed by FlexAttention: only torch.compile makes that fast."""
+        length = self.shape.max_seq_len
+        shorter = (window for window in set(self._windows) if window < length)
+        self.window_blocks = {window: blocks_of_window(length, window, self.cos.device) for window in shorter}
 
     def trunk(self, tokens: Tensor) -> Tensor:
         """Hidden states before the head. tokens: (B, T) integers -> (B, T, D)."""
@@ -203,7 +218,10 @@ class GPT(nn.Module):
         weight = self.head.weight[: self.shape.vocab_size]
         return token_losses(hidden, weight, targets.flatten()).view_as(targets)
 
-    def _mask(self, layer: int, length: int) -> Tensor:
+    def _mask(self, layer: int, length: int) -> Mask:
+        blocks = self.window_blocks.get(self._windows[layer])
+        if blocks is not None and length == self.shape.max_seq_len:
+            return blocks
         mask: Tensor = self.get_buffer(f"mask_{self._windows[layer]}")
         return mask[:length, :length]
 

@@ -21,6 +21,7 @@ from laneb.training import checkpoint, hardware, log_lines
 from laneb.training.data import context_rows, validation_batches
 from laneb.training.evaluation import bits_per_byte, loss_by_context
 from laneb.training.interruption import Interrupted
+from laneb.training.out_of_memory import is_out_of_memory
 from laneb.training.rows import rows_of
 from laneb.training.run_directory import CHECKPOINTS, WEIGHTS
 
@@ -313,7 +314,14 @@ class Training:
         if self._compiles:
             # Laid out as the training rows are: the compiler tells strides apart.
             rows = self.device.put(self.rows.batch(0, self.spec.device_batch_size))
-            self.model(rows[:, :-1], rows[:, 1:]).backward()
+            try:
+                self.model(rows[:, :-1], rows[:, 1:]).backward()
+            except RuntimeError as error:
+                if not self.model.window_blocks or is_out_of_memory(error):
+                    raise
+                self.model.window_blocks.clear()
+                self.reporter.warned(f"windows are masked, since FlexAttention fails here ({type(error).__name__})")
+                self.model(rows[:, :-1], rows[:, 1:]).backward()
             self.optimizers.zero_grad()
             self.device.synchronise()
 

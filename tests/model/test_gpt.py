@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - its customary name
 
-from laneb.model.attention import attend, visible
+from laneb.model.attention import attend, blocks_of_window, visible
 from laneb.model.gpt import GPT
 from laneb.model.loss import mean_loss, token_losses
 from laneb.model.norm import unit_rms
@@ -79,6 +79,22 @@ def test_plain_attention_agrees_with_the_fused_kernel():
         exact = attend(q, k, v, window, mask)
         plain = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), window, mask)
         assert torch.allclose(exact, plain.float(), atol=0.05)
+
+
+def test_a_window_by_blocks_hides_what_its_mask_hides():
+    q, k, v = torch.randn(2, 300, 4, 32), torch.randn(2, 300, 2, 32), torch.randn(2, 300, 2, 32)
+    by_mask = attend(q, k, v, 130, visible(300, 130), 1.44)
+    by_blocks = attend(q, k, v, 130, blocks_of_window(300, 130, torch.device("cpu")), 1.44)
+    assert torch.allclose(by_mask, by_blocks, atol=1e-5)
+
+
+def test_a_model_whose_windows_skip_blocks_gives_the_same_losses():
+    model = wake(build(depth=3, window_pattern="S", max_seq_len=288, recipe="nanochat-2026-07"))
+    batch = rows(model)
+    masked = model.losses(batch[:, :-1], batch[:, 1:])
+    model.skip_unseen_blocks()
+    assert set(model.window_blocks) == {129}
+    assert torch.allclose(model.losses(batch[:, :-1], batch[:, 1:]), masked, atol=1e-4)
 
 
 def test_weights_are_a_function_of_the_seed():
