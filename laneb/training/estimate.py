@@ -46,6 +46,10 @@ def estimate(spec: RunSpec) -> Cost:
     Time: the operations of training and evaluation over an assumed rate, and a start-up. Memory: weights, gradients,
     optimizer state, one forward pass's activations and a chunk of logits.
     """
+    if spec.device == "auto":
+        # Trained on another machine: people have those for their GPUs.
+        spec = spec.model_copy(update={"device": "cuda", "dtype": "bfloat16", "compile": True, "threads": 1})
+    spec = spec.resolved_here()
     if spec.surface is not None:
         paced = spec.surface.pace * spec.surface.seconds_per_step * spec.steps
         return Cost(SIMULATED_SECONDS + paced, SIMULATED_BYTES, 0, 0)

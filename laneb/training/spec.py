@@ -60,6 +60,7 @@ class RunSpec(BaseModel):
             "checkpoint_every",
             "wandb_run_base",
             "keep_model",
+            "intent",
         }
     )
     """Fields that say where or how often, not what: left out of the fingerprint."""
@@ -99,10 +100,14 @@ class RunSpec(BaseModel):
     """Updates that warm up, whatever the horizon; -1: a share of it, `warmup_ratio`."""
     warmdown_ratio: float = Field(ge=0, le=1)
     final_lr_share: float = Field(ge=0, le=1)
-    device: Literal["cpu", "cuda", "mps"]
-    dtype: Literal["float32", "bfloat16"]
-    compile: bool
-    threads: int = Field(ge=1)
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    """auto, here and below: as the machine has it that trains. Only specs for another machine say so."""
+    dtype: Literal["auto", "float32", "bfloat16"]
+    compile: bool | Literal["auto"]
+    threads: int = Field(ge=0)
+    """CPU threads; 0: as many as cores."""
+    intent: tuple[str, str] | None = None
+    """Fingerprint and recipe of the spec that this one was resolved from, on the machine that trains."""
     shards_path: str
     checkpoint_every: int = Field(ge=1)
     wandb_run_base: str = "dummy"
@@ -127,19 +132,37 @@ class RunSpec(BaseModel):
     @property
     def fingerprint(self) -> str:
         """Identity of the run: sha256 (16 hex digits) of what decides its outcome."""
-        return canonical_hash(self._identity())
+        return self.intent[0] if self.intent else canonical_hash(self._identity())
 
     @property
     def recipe(self) -> str:
         """Identity of all that decides the outcome but seed and horizon: runs of one recipe can be compared."""
-        return canonical_hash(self._identity("seed", "steps"))
+        return self.intent[1] if self.intent else canonical_hash(self._identity("seed", "steps"))
 
     def _identity(self, *but: str) -> dict[str, Any]:
         absent = {name for name in self.newer if getattr(self, name) == type(self).model_fields[name].default}
         if self.backend == "nanochat":
             # What a checkout computes is its code's to say.
             absent.add("recipe_name")
+        if self.device == "cuda":
+            # Threads only feed a GPU; on a CPU they change the order of sums.
+            absent.add("threads")
         return self.model_dump(mode="json", exclude={*self.places, *absent, *but})
+
+    def resolved_here(self) -> RunSpec:
+        """With what the hardware decides as this machine has it, under the same identity; itself if nothing is left."""
+        if "auto" not in (self.device, self.dtype, self.compile) and self.threads:
+            return self
+        device = hardware.resolve_device(self.device)
+        own = {
+            "device": device,
+            "dtype": choose_dtype(self.shape, device) if self.dtype == "auto" else self.dtype,
+            "compile": choose_compile(self.shape, device, self.device_batch_size)
+            if self.compile == "auto"
+            else self.compile,
+            "threads": self.threads or hardware.usable_cores(),
+        }
+        return self.model_copy(update={**own, "intent": (self.fingerprint, self.recipe)})
 
     @property
     def run_id(self) -> str:
@@ -198,21 +221,27 @@ def spec_for(
     seed: int,
     steps: int,
     origins: Mapping[str, str] | None = None,
+    elsewhere: bool = False,
 ) -> RunSpec:
     """The spec of a run of `steps` updates with `seed`, every automatic choice fixed by rule, none by timing.
 
     Args:
         origins: where each knob came from, which tells a checkout's trainer those that nobody set: they are the
             checkout's own. None: what the two sections were made with counts as set.
+        elsewhere: another machine trains it, and decides what its hardware decides.
 
     Raises:
         ValueError: the vocabulary of shards and model differ, the batch is not whole forward passes, the horizon is
             not positive, or there is no checkout where one is to train, or it can't be told the knobs.
     """
-    return _spec(shards, scaling, trained_with(model, training, origins), seed=seed, steps=steps)
+    spec = _spec(shards, scaling, trained_with(model, training, origins), seed=seed, steps=steps, elsewhere=elsewhere)
+    return spec if elsewhere else spec.resolved_here().model_copy(update={"intent": None})
 
 
-def _spec(shards: TokenShards, scaling: ScalingParams, knobs: CheckoutKnobs, *, seed: int, steps: int) -> RunSpec:
+def _spec(
+    shards: TokenShards, scaling: ScalingParams, knobs: CheckoutKnobs, *, seed: int, steps: int, elsewhere: bool
+) -> RunSpec:
+    """A spec that leaves to the machine that trains what its hardware decides."""
     model, training = knobs.model, knobs.training
     if steps < 1:
         raise ValueError(f"horizon of {steps} steps: a run needs at least one step")
@@ -223,7 +252,7 @@ def _spec(shards: TokenShards, scaling: ScalingParams, knobs: CheckoutKnobs, *, 
         )
     shape, training = ModelShape.of(model, shards.vocab_size), resolved(training, model.recipe)
     simulated = training.backend == "simulated"
-    device = "cpu" if simulated else hardware.resolve_device(training.device)
+    device = "cpu" if simulated else training.device
     total = _total_batch_size(shape, training)
     same_name = RunSpec.model_fields.keys() & TrainingKnobs.model_fields.keys()
     values: dict[str, Any] = {name: getattr(training, name) for name in same_name} | {
@@ -236,14 +265,14 @@ def _spec(shards: TokenShards, scaling: ScalingParams, knobs: CheckoutKnobs, *, 
         "total_batch_size": total,
         "eval_every_late": training.eval_every_late or max(1, training.eval_every // 4),
         "device": device,
-        "dtype": "float32" if simulated else choose_dtype(shape, device),
-        "compile": not simulated and choose_compile(shape, device, training.device_batch_size),
-        "threads": 1 if simulated else training.threads or hardware.usable_cores(),
+        "dtype": "float32" if simulated else "auto",
+        "compile": False if simulated else "auto",
+        "threads": 1 if simulated else training.threads,
         "shards_path": shards.path,
         "surface": surface_of(training),
     }
     if training.backend == "nanochat":
-        values |= _of_checkout(knobs, device)
+        values |= _of_checkout(knobs, device if elsewhere else hardware.resolve_device(device))
         data = read_checkout_data(shards.path)
         # The shards are read by the statistics alone, which may read less than the checkout does.
         values["corpus_fingerprint"] = data.fingerprint if data else shards.corpus_fingerprint
@@ -323,6 +352,7 @@ def lane_spec(
     steps: int = -1,
     ratio: float | None = None,
     origins: Mapping[str, str] | None = None,
+    elsewhere: bool = False,
 ) -> RunSpec:
     """The spec of a lane's run: of a horizon of `steps`, or with -1 of the one at which a ratio is realised.
 
@@ -334,7 +364,8 @@ def lane_spec(
     scaling = count_parameters(shape)
     if steps == -1 and ratio is not None:
         steps = steps_for_ratio(ratio, scaling.n_scaling_params, _total_batch_size(shape, knobs.training))
-    return _spec(shards, scaling, knobs, seed=seed, steps=steps)
+    spec = _spec(shards, scaling, knobs, seed=seed, steps=steps, elsewhere=elsewhere)
+    return spec if elsewhere else spec.resolved_here().model_copy(update={"intent": None})
 
 
 def trained_with(model: ModelKnobs, training: TrainingKnobs, origins: Mapping[str, str] | None = None) -> CheckoutKnobs:

@@ -26,7 +26,7 @@ class Runs:
     folder: Path
     shards: TokenShards
 
-    def spec(self, *, seed: int = 41, steps: int = 12, **knobs: object) -> RunSpec:
+    def spec(self, *, seed: int = 41, steps: int = 12, elsewhere: bool = False, **knobs: object) -> RunSpec:
         """A run of a model of one layer; `knobs` of the model or of training."""
         shape = {"depth": 1, "aspect_ratio": 32, "head_dim": 32, "max_seq_len": 16, "window_pattern": "L"}
         training = {
@@ -36,7 +36,7 @@ class Runs:
         model = ModelKnobs(**shape | {name: knobs[name] for name in knobs if name in ModelKnobs.model_fields})
         rest = TrainingKnobs(**training | {name: knobs[name] for name in knobs if name in TrainingKnobs.model_fields})
         scaling = count_parameters(ModelShape.of(model, self.shards.vocab_size))
-        return spec_for(self.shards, scaling, model, rest, seed=seed, steps=steps)
+        return spec_for(self.shards, scaling, model, rest, seed=seed, steps=steps, elsewhere=elsewhere)
 
     def prepared(self, spec: RunSpec, name: str = "") -> Path:
         """The directory of a run that is ready to be trained."""

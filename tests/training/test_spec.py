@@ -161,3 +161,30 @@ def test_runs_that_were_finished_before_there_were_recipes_keep_their_identity(r
         update={"vocab_size": 1024, "corpus_fingerprint": "", "tokenizer_id": "", "dtype": "float32", "compile": False}
     )
     assert (spec.fingerprint, spec.recipe) == ("55e6b97f403f2d73", "0d4ee74fe31f9fc2")
+
+
+def test_a_spec_for_another_machine_leaves_the_hardware_to_it_under_one_identity(runs, monkeypatch):
+    elsewhere = runs.spec(elsewhere=True, device="auto", threads=0)
+    assert (elsewhere.device, elsewhere.dtype, elsewhere.compile, elsewhere.threads) == ("auto", "auto", "auto", 0)
+    here = elsewhere.resolved_here()
+    assert (here.device, here.dtype, here.compile) == ("cpu", "float32", False) and here.threads >= 1
+    monkeypatch.setattr(hardware, "cuda_capability", lambda: 9)
+    there = elsewhere.resolved_here()
+    assert (there.device, there.dtype, there.compile) == ("cuda", "bfloat16", True)
+    assert elsewhere.fingerprint == here.fingerprint == there.fingerprint
+    assert elsewhere.recipe == here.recipe == there.recipe
+    assert RunSpec.model_validate_json(here.to_json()) == here
+    assert runs.spec().resolved_here() == runs.spec()
+
+
+def test_a_spec_that_leaves_the_hardware_to_the_node_trains(runs):
+    result = runs.train(runs.spec(elsewhere=True, device="auto"))
+    assert result.status == "ok" and result.fingerprint == runs.spec(elsewhere=True, device="auto").fingerprint
+
+
+def test_threads_are_no_identity_on_a_gpu(runs):
+    def on(device: str, threads: int) -> str:
+        return runs.spec().model_copy(update={"device": device, "threads": threads}).fingerprint
+
+    assert on("cuda", 1) == on("cuda", 8)
+    assert on("cpu", 1) != on("cpu", 8)

@@ -21,6 +21,7 @@ def train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
         Interrupted: told to stop.
         ValueError: it can't be trained so; the message says why.
     """
+    spec = spec.resolved_here()
     # Only the one that trains is imported: ours needs torch, which takes seconds.
     if spec.backend == "nanochat":
         from laneb.training.backends import nanochat
