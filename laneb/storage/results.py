@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from laneb.records.base import canonical_hash, utc_now
 from laneb.records.runs import RunResult
 from laneb.storage.atomic import StorageError
+from laneb.storage.tables import decode_table, parse_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,13 +65,12 @@ def read_results(path: AnyPath) -> pd.DataFrame:
             holds: names file, line, column and value.
     """
     try:
-        with path.open("r", encoding="utf-8-sig", newline="") as file:
-            text: str = file.read()
+        content: bytes = path.read_bytes()
     except FileNotFoundError:
         raise ResultsError(f"{path} is not there: baseline results need a results.csv.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ResultsError(f"{path} can't be read: {error}.") from error
-    return parse_results(text, str(path))
+    return parse_results(decode_table(content, str(path), ResultsError), str(path))
 
 
 def results_fingerprint(at: Locations) -> str | None:
@@ -85,24 +85,15 @@ def results_fingerprint(at: Locations) -> str | None:
 
 def parse_results(text: str, path: str = "results.csv") -> pd.DataFrame:
     """The rows of a results.csv's text; see `read_results`. `path` is for messages."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=False)
+    table = parse_table(text, path, COLUMN_TYPES, ResultsError)
+    _check_header(list(table.header), table.separator, path)
     lines: list[int] = []
     rows: list[dict[str, Any]] = []
-    header: list[str] | None = None
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if header is None:
-                header = _checked_header([cell.strip() for cell in cells], path)
-            # A script that appends may write the header each time.
-            elif [cell.strip() for cell in cells] != header:
-                rows.append(_typed_row(cells, header, f"{path} line {reader.line_num}"))
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise ResultsError(f"{path} line {reader.line_num}: no CSV: {error}.") from None
-    if header is None:
-        raise ResultsError(f"{path} is empty: it must begin with the header {','.join(RESULTS_COLUMNS)}.")
+    for row in table.rows:
+        # A script that appends may write the header each time.
+        if tuple(cell.strip() for cell in row.cells) != table.header:
+            rows.append(_checked_row(table.values(row, COLUMN_TYPES, row.last_line), f"{path} line {row.last_line}"))
+            lines.append(row.last_line)
     return results_frame(rows, lines)
 
 
@@ -173,45 +164,21 @@ def render_results(rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _checked_header(header: list[str], path: str) -> list[str]:
+def _check_header(header: list[str], separator: str, path: str) -> None:
     missing = [name for name in RESULTS_COLUMNS if name not in header]
     repeated = sorted({name for name in header if name in COLUMN_TYPES and header.count(name) > 1})
     if missing or repeated:
         said = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(repeated)} more than once"
-        separator = " Its cells have to be separated by commas." if len(header) == 1 else ""
-        raise ResultsError(f"{path} line 1: the header {said}; it must be {','.join(RESULTS_COLUMNS)}.{separator}")
-    return header
+        hint = " Its cells have to be separated by commas, semicolons or tabs." if len(header) == 1 else ""
+        raise ResultsError(f"{path} line 1: the header {said}; it must be {','.join(RESULTS_COLUMNS)}.{hint}")
 
 
-def _typed_row(cells: list[str], header: list[str], where: str) -> dict[str, Any]:
-    if len(cells) != len(header):
-        raise ResultsError(f"{where} has {len(cells)} cells and the header {len(header)}: was the row cut short?")
-    named = dict(zip(header, cells, strict=True))
-    row = {name: _typed(named[name].strip(), name, kind, where) for name, kind in COLUMN_TYPES.items()}
+def _checked_row(row: dict[str, Any], where: str) -> dict[str, Any]:
     if row["seed"] is None:
         raise ResultsError(f"{where}: seed is empty: each row belongs to a seed.")
     if row["status"] not in STATUSES:
         raise ResultsError(f"{where}: status={row['status']!r}: one of {', '.join(STATUSES)}.")
     return row
-
-
-def _typed(cell: str, name: str, kind: type, where: str) -> Any:
-    if kind is str:
-        return cell
-    if cell == "":
-        return None
-    try:
-        number = float(cell)
-    except ValueError:
-        raise ResultsError(f"{where}: {name}={cell!r}: a number, or empty for unknown.") from None
-    if not math.isfinite(number):
-        return None
-    if kind is int:
-        # Spreadsheets and frames write 41 as 41.0.
-        if number != int(number) or abs(number) >= 2**53:
-            raise ResultsError(f"{where}: {name}={cell!r}: a whole number, or empty for unknown.")
-        return int(number)
-    return number
 
 
 def _clean(value: Any, kind: type) -> Any:

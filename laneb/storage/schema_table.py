@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from laneb.records.candidates import MODES
 from laneb.storage.atomic import StorageError
+from laneb.storage.tables import Table, TableRow, parse_table
 
 COLUMN_TYPES: dict[str, type] = {
     "timestamp_utc": str,
@@ -67,41 +68,53 @@ def parse_schema_csv(text: str, path: str) -> list[SchemaRow]:
         StorageError: the header differs (the difference is named), or a cell isn't what its column holds (the line,
             the column and the value are named).
     """
-    try:
-        records = list(_records(text))
-    except csv.Error as error:
-        raise StorageError(f"{path}: no CSV: {error}.") from None
-    if not records:
-        raise StorageError(f"{path} is empty: it must begin with the header {','.join(SCHEMA_COLUMNS)}.")
-    header = tuple(records[0][1])
-    if header != SCHEMA_COLUMNS:
-        missing = [name for name in SCHEMA_COLUMNS if name not in header]
-        unknown = [name for name in header if name not in SCHEMA_COLUMNS]
+    table = parse_table(text, path, COLUMN_TYPES)
+    if table.header != SCHEMA_COLUMNS:
+        missing = [name for name in SCHEMA_COLUMNS if name not in table.header]
+        unknown = [name for name in table.header if name not in SCHEMA_COLUMNS]
         parts = [
             *([f"missing {', '.join(missing)}"] if missing else []),
-            *([f"unknown {', '.join(unknown)}"] if unknown else []),
+            *([f"unknown {', '.join(map(repr, unknown))}"] if unknown else []),
         ]
         difference = "; ".join(parts) or "the columns are in another order"
         raise StorageError(f"{path} line 1: not the header of the lane B schema: {difference}.")
     rows = []
-    for line, cells, raw in records[1:]:
-        if not cells:
-            continue
-        if len(cells) != len(SCHEMA_COLUMNS):
-            raise StorageError(f"{path} line {line}: {len(cells)} cells, but the header has {len(SCHEMA_COLUMNS)}.")
-        values = {
-            name: _typed(cell, name, f"{path} line {line}") for name, cell in zip(SCHEMA_COLUMNS, cells, strict=True)
-        }
-        if not values["run_id"]:
-            raise StorageError(f"{path} line {line}: run_id is empty.")
-        if values["seed"] is None:
-            raise StorageError(f"{path} line {line}: seed is empty: a whole number.")
-        if values["lane_b_decision"] not in MODES:
-            raise StorageError(
-                f"{path} line {line}: lane_b_decision={values['lane_b_decision']!r}: one of {', '.join(MODES)}."
-            )
-        rows.append(SchemaRow(values, raw))
+    for row in table.rows:
+        if tuple(cell.strip() for cell in row.cells) != table.header:
+            values = table.values(row, COLUMN_TYPES, row.first_line)
+            _check_row(values, f"{path} line {row.first_line}")
+            rows.append(SchemaRow(values, _text(row, values, table)))
     return rows
+
+
+def _check_row(values: Mapping[str, Any], where: str) -> None:
+    if not values["run_id"]:
+        raise StorageError(f"{where}: run_id is empty.")
+    if values["seed"] is None:
+        raise StorageError(f"{where}: seed is empty: a whole number.")
+    if values["lane_b_decision"] not in MODES:
+        raise StorageError(f"{where}: lane_b_decision={values['lane_b_decision']!r}: one of {', '.join(MODES)}.")
+
+
+def _text(row: TableRow, values: Mapping[str, Any], table: Table) -> str:
+    """A row's own text where every reader of CSV takes it for what it is, else the row as we write it."""
+    body, end = row.text.rstrip("\r\n"), "\r\n" if row.text.endswith("\r\n") else "\n"
+    numbers = [cell.strip() for cell, kind in zip(row.cells, COLUMN_TYPES.values(), strict=True) if kind is not str]
+    plain = (
+        table.separator == ","
+        and next(csv.reader(io.StringIO(body, newline=""))) == list(row.cells)
+        and all(cell == "" or _is_number(cell) for cell in numbers)
+    )
+    if plain and not row.text.endswith("\r"):
+        return row.text
+    return row_from_values(values).text.removesuffix("\n") + end
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def render_schema_csv(texts: list[str]) -> str:
@@ -109,43 +122,6 @@ def render_schema_csv(texts: list[str]) -> str:
     end = "\r\n" if texts and texts[0].endswith("\r\n") else "\n"
     lines = [text if text.endswith(("\n", "\r")) else text + end for text in texts[:-1]]
     return ",".join(SCHEMA_COLUMNS) + end + "".join(lines) + (texts[-1] if texts else "")
-
-
-def _records(text: str) -> Iterator[tuple[int, list[str], str]]:
-    """(line number, cells, raw text with its line end) of each CSV record; a quoted cell may span lines."""
-    # Only \n, \r and \r\n end lines here: str.splitlines knows more, which may stand inside a cell.
-    lines = io.StringIO(text, newline="")
-    read: list[str] = []
-
-    def feed() -> Iterator[str]:
-        for line in lines:
-            read.append(line)
-            yield line
-
-    start = 1
-    for cells in csv.reader(feed()):
-        yield start, cells, "".join(read)
-        start += len(read)
-        read.clear()
-
-
-def _typed(cell: str, name: str, where: str) -> Any:
-    kind = COLUMN_TYPES[name]
-    if kind is str:
-        return cell
-    if cell.strip() == "":
-        return None
-    try:
-        number = float(cell)
-    except ValueError:
-        raise StorageError(f"{where}: {name}={cell!r}: a number, or empty for unknown.") from None
-    if not math.isfinite(number):
-        return None
-    if kind is int:
-        if number != int(number) or abs(number) > 2**53:
-            raise StorageError(f"{where}: {name}={cell!r}: a whole number, or empty for unknown.")
-        return int(number)
-    return number
 
 
 def _clean(value: Any) -> Any:

@@ -7,6 +7,7 @@ import click
 from laneb.settings import load_settings
 from laneb.storage.atomic import StorageError, write_text
 from laneb.storage.schema_table import parse_schema_csv, render_schema_csv
+from laneb.storage.tables import decode_table
 from laneb.storage.warehouse import Warehouse
 
 
@@ -14,12 +15,12 @@ def import_command(file: str, profile: str | None, work_dir: str | None) -> None
     """Take a CSV's rows into the table."""
     settings = load_settings(profile, work_dir=work_dir)
     try:
-        text = Path(file).read_bytes().decode("utf-8")
+        content = Path(file).read_bytes()
     except FileNotFoundError:
         raise StorageError(f"{file}: no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise StorageError(f"{file} can't be read: {error}.") from None
-    rows = parse_schema_csv(text, file)
+    rows = parse_schema_csv(decode_table(content, file), file)
     warehouse = Warehouse(settings.locations.duckdb_path)
     written = warehouse.import_rows(settings.experiment, rows, skip_existing=settings.candidates.skip_existing)
     click.echo(f"{len(rows)} row(s) read, {written} written to {warehouse.path} as experiment {settings.experiment}")
