@@ -55,3 +55,17 @@ def test_a_run_that_kept_no_weights_is_refused_with_what_to_do(uninterrupted, tm
         export_run(unfinished, tmp_path)
     with pytest.raises(ValueError, match="can't be read"):
         export_run(tmp_path / "nowhere", tmp_path)
+
+
+def test_the_command_says_where_the_weights_went_and_which_runs_there_are(runs, tmp_path, monkeypatch, capsys):
+    from laneb_assets.cli import main
+
+    spec = runs.spec(keep_model=True)
+    runs.train(spec)
+    main(["export", str(runs.folder / spec.run_id), str(tmp_path / "out"), "--tag", "winner"])
+    said = capsys.readouterr().out
+    assert str(tmp_path / "out" / "base_checkpoints" / "winner") in said and "--model-tag=winner" in said
+    monkeypatch.setenv("NANOCHAT_BASE_DIR", str(tmp_path))
+    with pytest.raises(SystemExit):
+        main(["export", "d9_i9_s9", str(tmp_path)])
+    assert "d9_i9_s9: no such run" in capsys.readouterr().err
