@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -14,8 +14,9 @@ from pathlib import Path
 START_SECONDS = 600.0
 """What a checkout's imports may take: the first one compiles and reads gigabytes of libraries."""
 
-CODE = (".py", ".toml", ".lock")
-"""Endings of the files that decide what a checkout computes: its modules, and the versions of what they import."""
+TRAIN_SCRIPT = "scripts/base_train.py"
+REQUIREMENTS = ("pyproject.toml", "uv.lock")
+"""Files that decide which versions of other libraries train."""
 
 
 class CheckoutError(ValueError):
@@ -78,31 +79,73 @@ class Checkout:
 
     @property
     def code_fingerprint(self) -> str:
-        """Identity of its code, 16 hex digits: of the files themselves, so that it needs no git and sees every change.
+        """Identity of the code that trains, 16 hex digits: of the files themselves, so that it needs no git.
 
-        Hidden folders, environments and what W&B keeps of earlier runs are no part of it.
+        These are the training script, the checkout's modules that it imports, whatever those import, and what names
+        the versions of other libraries; not the chat, later stages, tests or documents.
 
         Raises:
             CheckoutError: a file can't be read.
         """
         digest = hashlib.sha256()
         try:
-            for path in sorted(self._code_files()):
+            for path in sorted({*self._imported(self.directory / TRAIN_SCRIPT), *self._requirements()}):
                 name = path.relative_to(self.directory).as_posix()
                 digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         except OSError as error:
             raise CheckoutError(f"{error.filename} can't be read: {error.strerror}") from error
         return digest.hexdigest()[:16]
 
-    def _code_files(self) -> Iterator[Path]:
-        for place, folders, files in os.walk(self.directory):
-            folder = Path(place)
-            folders[:] = [name for name in folders if not _is_no_code(folder / name)]
-            yield from (folder / name for name in files if name.endswith(CODE) and (folder / name).is_file())
+    def _requirements(self) -> Iterator[Path]:
+        yield from (path for name in REQUIREMENTS if (path := self.directory / name).is_file())
 
+    def _imported(self, script: Path) -> set[Path]:
+        """A file and the checkout's files that it imports or runs, directly or through others."""
+        seen, waiting = {script}, [script]
+        while waiting:
+            for found in self._named_in(waiting.pop()):
+                if found not in seen:
+                    seen.add(found)
+                    waiting.append(found)
+        return seen
 
-def _is_no_code(folder: Path) -> bool:
-    return folder.name.startswith(".") or folder.name == "wandb" or (folder / "pyvenv.cfg").exists()
+    def _named_in(self, path: Path) -> Iterator[Path]:
+        try:
+            nodes = ast.walk(ast.parse(path.read_bytes()))
+        except (SyntaxError, ValueError):
+            return
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                package = path.relative_to(self.directory).parts[: -node.level] if node.level else ()
+                module = ".".join([*package, *([node.module] if node.module else [])])
+                names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100:
+                # Modules that are imported by a string, and files that are read and run, as configurator.py is.
+                yield from self._files_called(node.value)
+                names = [node.value] if "." in node.value else []
+            else:
+                continue
+            for name in names:
+                yield from self._module_files(name)
+
+    def _module_files(self, name: str) -> Iterator[Path]:
+        """The files of a module and of the packages that it lies in, where they are the checkout's."""
+        parts = name.split(".")
+        if not all(part.isidentifier() for part in parts):
+            return
+        for end in range(1, len(parts) + 1):
+            place = self.directory.joinpath(*parts[:end])
+            for file in (place.with_suffix(".py"), place / "__init__.py"):
+                if file.is_file():
+                    yield file
+
+    def _files_called(self, name: str) -> Iterator[Path]:
+        if name.endswith(".py") and "\0" not in name:
+            for folder in (self.directory, self.directory / "nanochat", self.directory / "scripts"):
+                if (folder / name).is_file() and folder in (folder / name).parents:
+                    yield folder / name
 
 
 def find_checkout(directory: str, python: str = "") -> Checkout:
@@ -116,7 +159,7 @@ def find_checkout(directory: str, python: str = "") -> Checkout:
         CheckoutError: there is no checkout, or no such interpreter.
     """
     root = Path(directory).expanduser().absolute()
-    if not directory or not (root / "scripts" / "base_train.py").is_file():
+    if not directory or not (root / TRAIN_SCRIPT).is_file():
         raise CheckoutError(
             f"LANE_B_NANOCHAT_DIR={directory!r}: no scripts/base_train.py there. Give the root of a nanochat checkout"
         )

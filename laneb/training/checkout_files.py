@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from laneb.corpus.checkout import CheckoutError
@@ -11,6 +13,14 @@ from laneb.corpus.checkout_data import CheckoutData, training_files
 
 NOT_SHARED = re.compile(r".*_checkpoints|report|laneb|runs|\..*")
 """What a run keeps for itself of a base directory: checkpoints and reports. Tokenizer and data are shared."""
+
+
+KEPT = 2
+"""Checkpoints of a run that trains: the latest may be cut short, the one before is whole."""
+
+BROKEN = ".broken"
+KEPT_OF_MODEL = ("model_", "meta_")
+_CHECKPOINT_FILE = re.compile(r"(?:model|meta|optim)_(\d+)(?:_rank\d+)?\.(?:pt|json)(?:\.broken)?")
 
 
 def added_since(data: CheckoutData, folder: Path, hash_cache: Path) -> list[str]:
@@ -69,24 +79,62 @@ def _link(folder: Path, entries: Iterable[Path]) -> None:
         link.symlink_to(entry.absolute(), target_is_directory=entry.is_dir())
 
 
-def latest_checkpoint(base_dir: Path, folder: str) -> int:
-    """Step of the latest whole checkpoint in the folders of that name (a glob), or 0."""
-    latest = 0
-    for path in base_dir.glob(f"base_checkpoints/{folder}/model_*.pt"):
-        digits = path.stem.removeprefix("model_")
-        if digits.isdigit() and _checkpoint_files(path.parent, digits):
-            latest = max(latest, int(digits))
-    return latest
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints that the script of a run writes.
+
+    Attributes:
+        base_dir: the run's base directory.
+        folder: their folder's name in it, or a glob of such names.
+        world_size: processes, each of which writes the state of its optimizer.
+    """
+
+    base_dir: Path
+    folder: str
+    world_size: int = 1
+
+    def latest(self) -> int:
+        """Step of the latest whole one, or 0."""
+        return max(self._whole(), default=0)
+
+    def prune(self) -> None:
+        """Remove what is older than the latest two: the script itself keeps all."""
+        steps = sorted(self._whole(), reverse=True)
+        for step, files in self._files().items():
+            if len(steps) >= KEPT and step < steps[KEPT - 1]:
+                _remove(files)
+
+    def drop(self, keep_model: bool) -> None:
+        """Remove those of a run that is finished, but for the last weights if they are to be kept."""
+        found = self._files()
+        for step, files in found.items():
+            kept = KEPT_OF_MODEL if keep_model and step == max(found) else ()
+            _remove(file for file in files if not file.name.startswith(kept) or file.suffix == BROKEN)
+
+    def set_aside(self, step: int) -> None:
+        """Keep one that can't be loaded out of the way."""
+        for file in self._files().get(step, []):
+            file.rename(file.with_name(file.name + BROKEN))
+
+    def _whole(self) -> list[int]:
+        """Steps of those that have weights, facts, and the optimizer's state of every process."""
+        steps = []
+        for step, files in self._files().items():
+            kinds = [file.name.partition("_")[0] for file in files if file.suffix != BROKEN]
+            if {"model", "meta"} <= set(kinds) and kinds.count("optim") >= self.world_size:
+                steps.append(step)
+        return steps
+
+    def _files(self) -> dict[int, list[Path]]:
+        files: dict[int, list[Path]] = {}
+        for path in self.base_dir.glob(f"base_checkpoints/{self.folder}/*"):
+            if match := _CHECKPOINT_FILE.fullmatch(path.name):
+                files.setdefault(int(match[1]), []).append(path)
+        return files
 
 
-def _checkpoint_files(folder: Path, digits: str) -> list[Path]:
-    """The files of a checkpoint, or none when one is missing."""
-    optimizers = sorted(folder.glob(f"optim_{digits}*.pt"))
-    files = [folder / f"model_{digits}.pt", folder / f"meta_{digits}.json", *optimizers]
-    return files if optimizers and all(file.is_file() for file in files) else []
-
-
-def set_aside(base_dir: Path, folder: str, step: int) -> None:
-    for place in base_dir.glob(f"base_checkpoints/{folder}"):
-        for file in _checkpoint_files(place, f"{step:06d}"):
-            file.rename(file.with_name(f"{file.name}.broken"))
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        # A disk that can't be written is said where something has to be written.
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)

@@ -18,11 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from laneb.corpus.checkout import Checkout, CheckoutError
+from laneb.corpus.checkout import TRAIN_SCRIPT, Checkout, CheckoutError
 from laneb.training.run_checkout import DESCRIBED
 
 SCRIPT = Path(__file__).with_name("run_checkout.py")
-TRAIN_SCRIPT = "scripts/base_train.py"
 
 Value = bool | int | float | str | None
 Kind = Literal["int", "float", "str", "switch"]

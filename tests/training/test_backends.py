@@ -16,7 +16,7 @@ from laneb.corpus.checkout_data import CheckoutData, training_files
 from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
 from laneb.records.runs import RunResult
 from laneb.training.backends.nanochat import train_in_checkout
-from laneb.training.checkout_files import latest_checkpoint, own_base_dir
+from laneb.training.checkout_files import Checkpoints, own_base_dir
 from laneb.training.interruption import Interrupted, StopRequest
 from laneb.training.log import parse_log
 from laneb.training.spec import RunSpec
@@ -180,21 +180,42 @@ def test_a_broken_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path):
     with pytest.raises(CheckoutError):
         train(spec, run_dir)
     folder = run_dir / "nanochat" / "base_checkpoints" / f"laneb_{spec.fingerprint}"
-    assert latest_checkpoint(run_dir / "nanochat", "*") == 12
+    assert Checkpoints(run_dir / "nanochat", "*").latest() == 12
     (folder / "model_000012.pt").write_text("half")
     said: list[str] = []
     assert train(spec, run_dir, said).status == "ok"
     assert "--resume-from-step=6" in argv_of(run_dir)
     assert any("the checkpoint of step 12 can't be read; going back" in sentence for sentence in said)
-    assert (folder / "model_000012.pt.broken").is_file()
+    assert any("going back" in sentence for sentence in said)
 
 
 def test_a_checkpoint_that_lacks_a_file_does_not_count(tmp_path: Path):
     for name in ("model_000010.pt", "meta_000010.json", "optim_000010_rank0.pt", "model_000020.pt", "meta_000020.json"):
         (tmp_path / "base_checkpoints" / "d2").mkdir(parents=True, exist_ok=True)
         (tmp_path / "base_checkpoints" / "d2" / name).write_text("")
-    assert latest_checkpoint(tmp_path, "d2") == latest_checkpoint(tmp_path, "*") == 10
-    assert latest_checkpoint(tmp_path, "d3") == latest_checkpoint(tmp_path / "nowhere", "*") == 0
+    assert Checkpoints(tmp_path, "d2").latest() == Checkpoints(tmp_path, "*").latest() == 10
+    assert Checkpoints(tmp_path, "d2", world_size=2).latest() == 0
+    assert Checkpoints(tmp_path, "d3").latest() == Checkpoints(tmp_path / "nowhere", "*").latest() == 0
+
+
+def kept_of(run_dir: Path) -> set[str]:
+    return {path.name for path in run_dir.glob("nanochat/base_checkpoints/*/*")}
+
+
+def test_a_run_keeps_its_latest_two_checkpoints_while_it_trains_and_none_after_its_result(tmp_path: Path):
+    checkout, run_dir = write_checkout(tmp_path / "nanochat", crash_at=17), tmp_path / "run"
+    with pytest.raises(CheckoutError):
+        train(spec_of(checkout, checkpoint_every=3), run_dir)
+    assert {name[:12] for name in kept_of(run_dir) if name.startswith("model")} == {"model_000012", "model_000015"}
+    assert len(kept_of(run_dir)) == 6
+    assert train(spec_of(checkout, checkpoint_every=3), run_dir).status == "ok"
+    assert kept_of(run_dir) == set()
+    assert (checkout / "base" / "base_checkpoints" / "d2" / "model_000005.pt").read_text() == "someone else's"
+
+
+def test_the_final_weights_are_kept_where_they_are_asked_for(tmp_path: Path):
+    train(spec_of(write_checkout(tmp_path / "nanochat"), keep_model=True), tmp_path / "run")
+    assert kept_of(tmp_path / "run") == {"model_000020.pt", "meta_000020.json"}
 
 
 def test_a_version_that_can_not_resume_begins_again(tmp_path: Path):
@@ -237,11 +258,13 @@ def test_another_model_or_batch_than_asked_for_is_refused_at_its_first_step(tmp_
 def test_a_checkout_whose_code_was_changed_since_is_refused_before_training(tmp_path: Path):
     checkout = write_checkout(tmp_path / "nanochat")
     spec = spec_of(checkout, nanochat_code=find_checkout(str(checkout)).code_fingerprint)
-    (checkout / "nanochat" / "new.py").write_text("")
+    common = checkout / "nanochat" / "common.py"
+    before = common.read_text()
+    common.write_text(f"{before}# changed\n")
     with pytest.raises(CheckoutError, match=r"was changed since the run was asked for\. Materialize it again"):
         train(spec, tmp_path / "run")
     assert not (tmp_path / "run" / "train.log").exists()
-    (checkout / "nanochat" / "new.py").unlink()
+    common.write_text(before)
     assert train(spec, tmp_path / "run").status == "ok"
 
 

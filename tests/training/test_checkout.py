@@ -53,20 +53,39 @@ def test_the_commit_of_a_checkout_is_known_where_git_knows_it(tmp_path: Path):
     assert checkout.commit == f"{clean}-dirty"
 
 
-def test_whatever_changes_the_code_of_a_checkout_changes_its_fingerprint_and_nothing_else_does(tmp_path: Path):
+def test_whatever_trains_is_in_the_fingerprint_of_the_code_and_nothing_else_is(tmp_path: Path):
     checkout = find_checkout(str(write_checkout(tmp_path / "a")), sys.executable)
-    known = {checkout.code_fingerprint}
-    for name in ("scripts/base_train.py", "nanochat/new.py", "pyproject.toml", "uv.lock"):
-        (tmp_path / "a" / name).write_text("# another\n")
-        assert checkout.code_fingerprint not in known
+    trains = {
+        "nanochat/gpt.py": "from . import rotary\nfrom .deep.norm import rms\n", "nanochat/rotary.py": "",
+        "nanochat/deep/__init__.py": "", "nanochat/deep/norm.py": "def late():\n    import nanochat.kernels\n",
+        "nanochat/kernels.py": "", "nanochat/named.py": "", "nanochat/setup_run.py": "",
+    }  # fmt: skip
+    script = (tmp_path / "a" / "scripts" / "base_train.py").read_text()
+    imports = "from nanochat.gpt import GPT\nimportlib.import_module('nanochat.named')\nexec(open('setup_run.py'))\n"
+    files = trains | {"scripts/base_train.py": imports + script, "pyproject.toml": "", "uv.lock": ""}
+    known = set()
+    for name, text in files.items():
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_text(text)
+    for name in [*files, "nanochat/common.py"]:
+        with (tmp_path / "a" / name).open("a") as file:
+            file.write("# another\n")
+        assert checkout.code_fingerprint not in known, name
         known.add(checkout.code_fingerprint)
     before = checkout.code_fingerprint
     for name in (
-        "README.md", ".venv/lib/x.py", "env/pyvenv.cfg", "env/lib/x.py", "nanochat/__pycache__/x.pyc", ".git/x.py",
-        "base/base_data/shard_1", "wandb/run/files/code/x.py",
+        "README.md", "scripts/chat_web.py", "scripts/chat_sft.py", "tests/test_gpt.py", "dev/notes.py",
+        "nanochat/engine.py", "nanochat/__pycache__/x.pyc", ".git/x.py", "base/base_data/shard_1", "tasks/arc.py",
     ):  # fmt: skip
         (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "a" / name).write_text("new")
+        (tmp_path / "a" / name).write_text("import nanochat.gpt\n")
     assert checkout.code_fingerprint == before
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert find_checkout(str(tmp_path / "b"), sys.executable).code_fingerprint == before
+
+
+def test_the_file_that_reads_early_versions_settings_is_part_of_what_trains(tmp_path: Path):
+    checkout = find_checkout(str(write_checkout(tmp_path, version="2025-11")), sys.executable)
+    before = checkout.code_fingerprint
+    (tmp_path / "nanochat" / "configurator.py").write_text("# another")
+    assert checkout.code_fingerprint != before

@@ -14,12 +14,12 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laneb.corpus.checkout import CheckoutError, find_checkout
+from laneb.corpus.checkout import Checkout, CheckoutError, find_checkout
 from laneb.corpus.checkout_data import HASH_CACHE, read_checkout_data
 from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
 from laneb.records.base import utc_now
 from laneb.records.runs import RunResult
-from laneb.training.checkout_files import added_since, latest_checkpoint, own_base_dir, set_aside
+from laneb.training.checkout_files import Checkpoints, added_since, own_base_dir
 from laneb.training.checkout_flags import read_flags
 from laneb.training.interruption import StopRequest
 from laneb.training.log import parse_log, run_result_from_log, scaling_params
@@ -70,55 +70,69 @@ def train_in_checkout(
             f"{spec.run_id}: the code of the checkout at {checkout.directory} was changed since the run was asked for. "
             "Materialize it again, to train it anew with the code that is there now"
         )
-    data = read_checkout_data(spec.shards_path)
-    added: list[str] = []
+    own, shared = _base_directories(spec, run_dir, checkout, say)
+    tag = f"laneb_{spec.fingerprint}"
+    # A version without model tags names its checkpoints by depth; in a base directory of its own they are the run's.
+    checkpoints = Checkpoints(own or shared, "*" if own else tag, spec.nanochat_world_size)
+    resumes = "resume_from_step" in read_flags(checkout).flags
+    while True:
+        step = checkpoints.latest() if resumes else 0
+        command = nanochat_command(spec, model_tag=tag, base_dir=own, resume_from=step)
+        attempt = _Attempt(spec, run_dir, command, checkpoints, stop, say)
+        if attempt.run(step):
+            break
+        say(f"{spec.run_id}: the checkpoint of step {step} can't be read; going back to the one before")
+        checkpoints.set_aside(step)
+    result = write_result(run_dir, _result(spec, run_dir, command, time.monotonic() - started))
+    checkpoints.drop(spec.keep_model)
+    say(f"{spec.run_id}: {result.status} at step {result.steps}")
+    return result
+
+
+def _base_directories(
+    spec: RunSpec, run_dir: Path, checkout: Checkout, say: Callable[[str], None]
+) -> tuple[Path | None, Path]:
+    """The run's own base directory, if links can be made, and the checkout's, whose data and tokenizer are the run's.
+
+    Raises:
+        CheckoutError: data or tokenizer are not those that the run was asked for with.
+    """
     with CheckoutTokenizer(checkout) as tokenizer:
         if tokenizer.vocab_size != spec.vocab_size:
             raise CheckoutError(
                 f"LANE_B_VOCAB_SIZE={spec.vocab_size}: nanochat takes its own tokenizer, and that at "
                 f"{tokenizer.base_dir} has {tokenizer.vocab_size} tokens. Set LANE_B_VOCAB_SIZE={tokenizer.vocab_size}"
             )
-        if data is not None and tokenizer.tokenizer_id != spec.tokenizer_id:
-            raise CheckoutError(
-                f"{spec.run_id}: the tokenizer at {tokenizer.base_dir} was changed since the run was asked for. "
-                "Materialize the tokenizer, and with it what follows from it"
-            )
-        shared, data_dir = tokenizer.base_dir, tokenizer.data_dir
-    if data is not None:
-        added = added_since(data, data_dir, Path(spec.shards_path).parent / HASH_CACHE)
-        if added:
-            say(f"{spec.run_id}: {len(added)} files came to {data_dir} since; it trains without them")
+        tokenizer_id, shared, data_dir = tokenizer.tokenizer_id, tokenizer.base_dir, tokenizer.data_dir
+    data = read_checkout_data(spec.shards_path)
+    if data is None:
+        return own_base_dir(shared, run_dir / "nanochat"), shared
+    if tokenizer_id != spec.tokenizer_id:
+        raise CheckoutError(
+            f"{spec.run_id}: the tokenizer at {shared} was changed since the run was asked for. Materialize the "
+            "tokenizer, and with it what follows from it"
+        )
+    added = added_since(data, data_dir, Path(spec.shards_path).parent / HASH_CACHE)
     own = own_base_dir(shared, run_dir / "nanochat", data_dir, data)
-    if own is None and data is not None and added:
+    if own is None and added:
         raise CheckoutError(
             f"{spec.run_id}: {len(added)} files came to {data_dir} since the run was asked for, and {run_dir} can't "
             "hold links to the others alone. Materialize token_shards, and with them what follows"
         )
-    resumes = "resume_from_step" in read_flags(checkout).flags
-    tag = f"laneb_{spec.fingerprint}"
-    # A version without model tags names its checkpoints by depth; in a base directory of its own they are the run's.
-    pattern = "*" if own else tag
-    while True:
-        step = latest_checkpoint(own or shared, pattern) if resumes else 0
-        command = nanochat_command(spec, model_tag=tag, base_dir=own, resume_from=step)
-        attempt = _Attempt(spec, run_dir, command, stop, say)
-        if attempt.run(step):
-            break
-        say(f"{spec.run_id}: the checkpoint of step {step} can't be read; going back to the one before")
-        set_aside(own or shared, pattern, step)
-    result = _result(spec, run_dir, command, time.monotonic() - started)
-    result = write_result(run_dir, result)
-    say(f"{spec.run_id}: {result.status} at step {result.steps}")
-    return result
+    if added:
+        say(f"{spec.run_id}: {len(added)} files came to {data_dir} since; it trains without them")
+    return own, shared
 
 
 class _Attempt:
     """One start of the script."""
 
     def __init__(
-        self, spec: RunSpec, run_dir: Path, command: NanochatCommand, stop: StopRequest, say: Callable[[str], None]
-    ) -> None:
+        self, spec: RunSpec, run_dir: Path, command: NanochatCommand, checkpoints: Checkpoints, stop: StopRequest,
+        say: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self.spec, self.run_dir, self.command, self.stop, self.say = spec, run_dir, command, stop, say
+        self.checkpoints = checkpoints
         self.reader = LogReader()
         self.checked = False
 
@@ -189,6 +203,9 @@ class _Attempt:
             }
             self.say(f"{self.spec.run_id}: step {line.step} of {self.spec.steps}, validation bpb {line.bpb:.4f}")
         else:
+            # The script saves before it trains the step that it prints.
+            if line.step % self.spec.checkpoint_every == 0:
+                self.checkpoints.prune()
             event = {"event": "step", "step": line.step, "steps": self.spec.steps, "loss": float(line.loss),
                      "seconds": line.total_sec}  # fmt: skip
         _keep(events, json.dumps(event).encode() + b"\n")
