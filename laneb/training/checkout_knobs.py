@@ -74,6 +74,7 @@ class CheckoutKnobs:
         told: knobs that somebody set, which the command passes.
         flags: flags without a knob that decide the outcome, by name, with their values.
         arguments: what LANE_B_CHECKOUT_FLAGS adds to the command, as it is.
+        given: knobs that these arguments set.
         unknown: of the flags, those that we know nothing about.
     """
 
@@ -82,7 +83,19 @@ class CheckoutKnobs:
     told: tuple[str, ...] = ()
     flags: Mapping[str, Value] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The knobs that are the checkout's own defaults, with their values."""
+        values = {**self.model.model_dump(), **self.training.model_dump()}
+        warmup = (
+            ()
+            if {*WARMUP} & {*self.told}
+            else ("warmup_ratio" if self.training.warmup_steps == -1 else "warmup_steps",)
+        )
+        return {name: values[name] for name in (*TOLD, *warmup) if name not in self.told}
 
 
 def checkout_knobs(
@@ -121,6 +134,7 @@ def checkout_knobs(
         told=tuple(told),
         flags={**flags, **dict.fromkeys(untold)},
         arguments=arguments,
+        given=tuple(name for name in (*TOLD, *WARMUP) if (flag := flag_of(name, listed.flags)) and flag.name in given),
         unknown=(*(name for name in flags if name not in KNOWN), *untold),
     )
 

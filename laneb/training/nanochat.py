@@ -71,14 +71,15 @@ def nanochat_command(
     seed = [] if "seed" in flags else ["--seed", str(spec.seed)]
     if "seed" in flags:
         given["seed"] = spec.seed
-    script = [str(SCRIPT), "--checkout", str(checkout.directory)]
+    script, of_checkout = str(SCRIPT), ["--checkout", str(checkout.directory)]
     told = [flags[name].argument(value) for name, value in given.items()]
     train = [*seed, THEN, *told, *spec.nanochat_arguments]
     if spec.nanochat_launcher:
         # torchrun's own process is watched over in the same way, and hands the environment on to those it starts.
-        train = ["--module", "torch.distributed.run", THEN, *spec.nanochat_launcher, *script, *train]
+        torchrun = ["--module", "torch.distributed.run", THEN, *spec.nanochat_launcher]
+        train = [*torchrun, script, "--", *of_checkout, *train]
     return NanochatCommand(
-        (str(checkout.python), "-u", *script, *_environment(spec, base_dir), *train),
+        (str(checkout.python), "-u", script, *of_checkout, *_environment(spec, base_dir), *train),
         checkout,
         tuple(_notes(spec, listed)),
     )

@@ -28,6 +28,8 @@ DESCRIBED = "flags of the script: "
 
 def main(arguments: list[str]) -> None:
     """Become the script."""
+    # torchrun must not look for its own options among ours; it takes the "--" away with some Pythons, not with others.
+    arguments = arguments[1:] if arguments[:1] == ["--"] else arguments
     cut = arguments.index(THEN) if THEN in arguments else len(arguments)
     parser = argparse.ArgumentParser()
     parser.add_argument("--checkout", required=True)

@@ -3,11 +3,13 @@
 import platform
 import shutil
 from importlib import metadata
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from laneb.corpus.checkout import find_checkout
 from laneb.corpus.state import text_of
 from laneb.plan import PlannedRun, planned_runs
 from laneb.records.baseline import BaselineThreshold
@@ -15,6 +17,7 @@ from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
 from laneb.storage.store import Store
 from laneb.training import hardware
 from laneb.training.estimate import estimate
+from laneb.training.spec import trained_with
 from laneb_assets.views.terminal import console
 
 PACKAGES = (
@@ -29,6 +32,8 @@ def doctor_command(profile: str | None, work_dir: str | None) -> None:
     _settings(screen, settings)
     _machine(screen, settings)
     _corpus(screen, settings)
+    if settings.training.backend == "nanochat":
+        _checkout(screen, settings)
     _plan(screen, settings)
     _threshold(screen, settings)
 
@@ -63,9 +68,13 @@ def _machine(screen: Console, settings: Settings) -> None:
     screen.print(f"Python {platform.python_version()}, {versions}")
     device = hardware.resolve_device(settings.training.device)
     screen.print(f"device {device}, {hardware.usable_cores()} CPU core(s)")
-    place = next(path for path in (settings.locations.base_dir, *settings.locations.base_dir.parents) if path.exists())
+    place = _existing(settings.locations.base_dir)
     usage = shutil.disk_usage(place)
     screen.print(f"disk at {place}: {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB")
+
+
+def _existing(place: Path) -> Path:
+    return next(path for path in (place, *place.parents) if path.exists())
 
 
 def _corpus(screen: Console, settings: Settings) -> None:
@@ -76,6 +85,29 @@ def _corpus(screen: Console, settings: Settings) -> None:
         f"{data.dataset_id or corpus.dataset_id}: {len(corpus.files):,} file(s), "
         f"{corpus.total_bytes / 1e6:.1f} MB read, vocabulary {data.vocab_size:,}"
     )
+
+
+def _checkout(screen: Console, settings: Settings) -> None:
+    """What the checkout's script is told, and what it does by itself."""
+    _heading(screen, "checkout")
+    training = settings.training
+    checkout = find_checkout(training.nanochat_dir, training.nanochat_python)
+    known = f"commit {checkout.commit}" if checkout.commit else f"code {checkout.code_fingerprint}"
+    screen.print(escape(f"{checkout.directory}, {known}, run by {checkout.python}"))
+    knobs = trained_with(settings.model, training, settings.origins)
+    own = [f"{name}={value}" for name, value in knobs.own.items()]
+    screen.print(escape(f"told: {', '.join((*knobs.told, *knobs.arguments)) or 'nothing but horizon and seed'}"))
+    screen.print(escape(f"its own defaults: {', '.join(own) or 'none'}"))
+    beside = [f"{name}={value}" for name, value in knobs.flags.items() if name not in knobs.unknown]
+    if beside:
+        screen.print(escape(f"without a knob here: {', '.join(beside)}"))
+    if knobs.unknown:
+        unknown = ", ".join(f"{name}={knobs.flags[name]}" for name in knobs.unknown)
+        screen.print(f"[yellow]![/] never heard of, recorded with every run: {escape(unknown)}")
+    if "eval_every_late" in knobs.told:
+        screen.print(
+            "[yellow]![/] it evaluates at one interval to the end: LANE_B_EVAL_EVERY_LATE decides nothing here"
+        )
 
 
 def _plan(screen: Console, settings: Settings) -> None:

@@ -92,6 +92,9 @@ from nanochat.common import compute_init, get_base_dir
 from nanochat.dataset import list_parquet_files
 
 @FLAGS@
+rank = int(os.environ.get("RANK", 0))
+if rank:
+    sys.stdout = open(os.devnull, "w")
 behaviour = json.load(open(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "behaviour.json")))
 compute_init()
 seed = getattr(args, "seed", None)
@@ -100,6 +103,7 @@ base = get_base_dir()
 print("\\x1b[1m nanochat \\x1b[0m", flush=True)
 threads = os.environ.get("OMP_NUM_THREADS")
 print(f"flags: {json.dumps(vars(args))}")
+print(f"world: {os.environ.get('WORLD_SIZE')}")
 print(f"files: {json.dumps([os.path.basename(file) for file in list_parquet_files()])}")
 print(f"argv: {json.dumps(sys.argv[1:])} base: {base} cuda: {torch.cuda._seed[0]} omp: {threads}")
 tag = getattr(args, "model_tag", None) or f"d{args.depth}"
@@ -119,7 +123,8 @@ print(f"Total batch size {behaviour.get('batch', args.total_batch_size):,} => gr
 total, lowest = 0.0, math.inf
 
 def save(step):
-    for name in (f"model_{step:06d}.pt", f"meta_{step:06d}.json", f"optim_{step:06d}_rank0.pt"):
+    shared = () if rank else (f"model_{step:06d}.pt", f"meta_{step:06d}.json")
+    for name in (*shared, f"optim_{step:06d}_rank{rank}.pt"):
         with open(os.path.join(folder, name), "w") as file:
             file.write("weights" if name.startswith("model") else "{}")
 

@@ -306,6 +306,18 @@ def test_a_stop_ends_the_script_and_the_next_start_goes_on(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_torchrun_starts_a_checkouts_script_on_every_process_with_its_flags_and_seed(tmp_path: Path):
+    checkout = write_checkout(tmp_path / "nanochat", stub_torch=False)
+    script = checkout / "scripts" / "base_train.py"
+    script.write_text(script.read_text().replace("cuda: {torch.cuda._seed[0]}", ""))
+    spec = spec_of(checkout, device="cuda", nanochat_launcher=("--standalone", "--nproc_per_node=2"),
+                   nanochat_world_size=2, nanochat_arguments=("--fp8",))  # fmt: skip
+    assert train(spec, tmp_path / "run").final_val_bpb == 1.041
+    assert {"--depth=2", "--fp8"} <= set(argv_of(tmp_path / "run"))
+    assert "world: 2" in (tmp_path / "run" / "train.log").read_text()
+
+
+@pytest.mark.slow
 def test_the_training_command_trains_a_checkout_and_takes_its_script_along_when_killed(tmp_path: Path):
     checkout, run_dir = write_checkout(tmp_path / "nanochat", hang_at=13), tmp_path / "runs" / "run"
     run_dir.mkdir(parents=True)

@@ -269,8 +269,8 @@ def test_under_torchrun_the_world_size_is_identity_and_each_process_gets_the_see
     assert f"NANOCHAT_BASE_DIR={tmp_path / 'own'}" in arguments[:first] and "--seed" not in arguments[:first]
     assert arguments[arguments.index("--module") + 1] == "torch.distributed.run"
     assert launched[:2] == ["--standalone", "--nproc_per_node=8"] and launched[2].endswith("run_checkout.py")
-    assert launched[3 : launched.index("--then")] == ["--checkout", str(tmp_path), "--seed", "41"]
-    assert "--depth=2" in launched[launched.index("--then") :] and "--" not in arguments
+    assert launched[3 : launched.index("--then")] == ["--", "--checkout", str(tmp_path), "--seed", "41"]
+    assert "--depth=2" in launched[launched.index("--then") :]
     with pytest.raises(ValueError, match="LANE_B_TOTAL_BATCH_SIZE"):
         run_on(checkout, **torchrun, launcher_args="--nproc_per_node=3", total_batch_size=2048)
 

@@ -67,6 +67,12 @@ def test_the_estimated_memory_is_about_what_a_run_takes(uninterrupted):
     assert 0.5 < estimate(spec).memory_bytes / 2**20 / result.peak_mem_mib < 2
 
 
+def test_a_checkpoint_of_depth_12_takes_2_9_gib(runs):
+    shape = {"depth": 12, "aspect_ratio": 64, "head_dim": 128, "max_seq_len": 2048, "vocab_size": 32768}
+    deep = estimate(runs.spec().model_copy(update=shape))
+    assert deep.checkpoint_bytes / 2**30 == pytest.approx(2.9, abs=0.05)
+
+
 def test_the_peak_memory_is_the_run_s_own_however_large_its_parent_is(runs, uninterrupted):
     alone = uninterrupted[2].peak_mem_mib
     ballast = b"x" * (1 << 30)
