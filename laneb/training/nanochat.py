@@ -4,6 +4,7 @@ seed, its base directory, alone or under torchrun.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def nanochat_command(
     return NanochatCommand(
         (str(checkout.python), "-u", script, *of_checkout, *_environment(spec, base_dir), *train),
         checkout,
-        tuple(_notes(spec, listed)),
+        tuple(_notes(checkout, spec, listed)),
     )
 
 
@@ -144,10 +145,26 @@ def _switches(spec: RunSpec, listed: FlagList, model_tag: str) -> Iterator[tuple
             yield name, -1 if "-1" in listed.flags[name].meaning else NEVER
 
 
-def _notes(spec: RunSpec, listed: FlagList) -> Iterator[str]:
+def _notes(checkout: Checkout, spec: RunSpec, listed: FlagList) -> Iterator[str]:
     told = spec.nanochat_told
     if spec.eval_every_late != spec.eval_every if told is None else ONE_INTERVAL in told:
         yield f"nanochat evaluates every {spec.eval_every} steps to the end: LANE_B_EVAL_EVERY_LATE has no flag"
     core = listed.flags.get("core_metric_every")
     if core is not None and "-1" not in core.meaning:
         yield "this version of nanochat can't be kept from evaluating CORE once, at the end"
+    warmup = round(spec.warmup_ratio * spec.steps) if spec.warmup_steps == -1 else spec.warmup_steps
+    if warmup >= spec.steps:
+        yield f"all of its {spec.steps} steps are warmup ({warmup} steps): its rates never reach their full value"
+    if _starts_from_chance(checkout):
+        yield "this version of nanochat leaves weights of its smear and backout to chance: its runs can't be repeated"
+
+
+def _starts_from_chance(checkout: Checkout) -> bool:
+    """Whether it is of the month (2026-03-14 to 04-12) in which the initialisation left some weights out."""
+    try:
+        module = ast.parse((checkout.directory / "nanochat" / "gpt.py").read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+    initialise = [ast.unparse(node) for node in functions if node.name == "init_weights"]
+    return bool(initialise) and "smear" in ast.unparse(module) and not any("smear" in text for text in initialise)

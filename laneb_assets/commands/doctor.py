@@ -17,6 +17,7 @@ from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
 from laneb.storage.store import Store
 from laneb.training import hardware
 from laneb.training.estimate import estimate
+from laneb.training.nanochat import nanochat_command
 from laneb.training.spec import trained_with
 from laneb_assets.views.terminal import console
 
@@ -128,6 +129,10 @@ def _plan(screen: Console, settings: Settings) -> None:
         f"Baselines and calibration: about {_duration(total)} of training (an estimate)."
     )
     screen.print(_disk(settings, plans))
+    if settings.training.backend == "nanochat":
+        notes = [note for plan in plans for note in nanochat_command(plan.spec, model_tag="laneb").notes]
+        for note in dict.fromkeys(notes):
+            screen.print(f"[yellow]![/] {escape(note)}")
 
 
 def _disk(settings: Settings, plans: list[PlannedRun]) -> str:

@@ -115,11 +115,25 @@ if begin:
     print(f"Resuming optimization from step {begin}")
     if open(os.path.join(folder, f"model_{begin:06d}.pt")).read() != "weights":
         raise SystemExit("can't load the checkpoint")
-print("Parameter counts:")
-print(f"lm_head                 : {behaviour.get('lm_head', 320 * 64):,}")
-print(f"transformer_matrices    : {behaviour.get('matrices', 98_368):,}")
+batch = behaviour.get("batch", args.total_batch_size)
+lm_head, matrices = behaviour.get("lm_head", 320 * 64), behaviour.get("matrices", 98_368)
+tokens = behaviour.get("tokens", batch * args.num_iterations)
+print(f"Vocab size: {behaviour.get('vocab', 300):,}")
+if @OLD@:
+    everything = behaviour.get("parameters", lm_head * 2 + matrices)
+    print(f"num_layers: {args.depth}")
+    print(f"Number of parameters: {everything:,}")
+else:
+    print("Parameter counts:")
+    print(f"lm_head                 : {lm_head:,}")
+    print(f"transformer_matrices    : {matrices:,}")
 print(f"Using user-provided number of iterations: {args.num_iterations:,}")
-print(f"Total batch size {behaviour.get('batch', args.total_batch_size):,} => gradient accumulation steps: 1")
+print(f"Total number of training tokens: {tokens:,}")
+if @OLD@:
+    print(f"Tokens : Params ratio: {behaviour.get('ratio', tokens / everything):.2f}")
+else:
+    print(f"Tokens : Scaling params ratio: {behaviour.get('ratio', tokens / (lm_head + matrices)):.2f}")
+print(f"Total batch size {batch:,} => gradient accumulation steps: 1")
 total, lowest = 0.0, math.inf
 
 def save(step):
@@ -179,6 +193,7 @@ def write_checkout(root: Path, *, version: str = "2026-02", without: tuple[str, 
     script = script.replace("@FLAGS@", declarations(made, without, more)).replace(
         "argparse_like", "types.SimpleNamespace"
     )
+    script = script.replace("@OLD@", str(made.style != "dashes"))
     files = {
         "scripts/__init__.py": "", "nanochat/__init__.py": "", "nanochat/common.py": COMMON,
         "nanochat/tokenizer.py": TOKENIZER, "scripts/base_train.py": script,

@@ -14,6 +14,7 @@ from stand_in_checkout import HARDWIRED, behave, run_on, spec_of, write_checkout
 from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.corpus.checkout_data import CheckoutData, training_files
 from laneb.corpus.checkout_tokenizer import CheckoutTokenizer
+from laneb.model.scaling import count_parameters
 from laneb.records.runs import RunResult
 from laneb.training.backends.nanochat import train_in_checkout
 from laneb.training.checkout_files import Checkpoints, own_base_dir
@@ -67,9 +68,10 @@ def test_the_script_is_told_all_that_the_spec_says(tmp_path: Path):
 
 @pytest.mark.parametrize("version", ["2025-11", "2026-01", "2026-02", "2026-07"])
 def test_every_style_of_script_trains_with_what_the_spec_says(tmp_path: Path, version: str):
-    checkout = write_checkout(tmp_path / "nanochat", version=version, lm_head=320 * 128, matrices=196_640)
+    checkout = write_checkout(tmp_path / "nanochat", version=version)
     spec = run_on(checkout, **HARDWIRED, weight_decay=0.1, warmup_ratio=0.25, eval_every=10)
-    behave(checkout, batch=spec.total_batch_size, lm_head=spec.n_scaling_params, matrices=0)
+    counts = count_parameters(spec.shape).param_counts
+    behave(checkout, batch=spec.total_batch_size, lm_head=counts.lm_head, matrices=counts.transformer_matrices)
     assert train(spec, tmp_path / "run").status == "ok"
     log = (tmp_path / "run" / "train.log").read_text().splitlines()
     flags = json.loads(next(line for line in log if line.startswith("flags: ")).removeprefix("flags: "))
@@ -246,13 +248,31 @@ def test_a_script_that_ends_without_its_last_line_is_not_ok(tmp_path: Path):
     ("behaviour", "message"),
     [
         ({"matrices": 400_000}, "the checkout's model has 420,480 scaling parameters and that of the settings 118,848"),
-        ({"batch": 4096}, "trains with total batch size 4,096 where 2,048 was asked for"),
+        ({"batch": 4096}, r"total batch size 4,096 where 2,048 was asked for\. Set LANE_B_TOTAL_BATCH_SIZE=4096"),
+        ({"vocab": 301}, "trains with vocab size 301 where 300 was asked for"),
+        ({"tokens": 40_961}, "trains with total tokens 40,961 where 40,960 was asked for"),
+        ({"ratio": 0.5}, r"trains at 0\.5 tokens per parameter where 0\.34 were asked for"),
     ],
 )
-def test_another_model_or_batch_than_asked_for_is_refused_at_its_first_step(tmp_path: Path, behaviour, message):
+def test_another_model_batch_or_ratio_than_asked_for_is_refused_at_its_first_step(tmp_path: Path, behaviour, message):
     checkout = write_checkout(tmp_path / "nanochat", hang_at=1, **behaviour)
     with pytest.raises(CheckoutError, match=message):
         train(spec_of(checkout), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ({"parameters": 700_000}, "the checkout's model has 700,000 parameters and that of the settings 475,172"),
+        ({"ratio": 9.0}, r"trains at 9 tokens per parameter where 0\.09 were asked for"),
+    ],
+)
+def test_early_versions_count_all_parameters_and_are_held_to_that(tmp_path: Path, behaviour, message):
+    spec = run_on(write_checkout(tmp_path, version="2025-11"), **HARDWIRED, total_batch_size=2048)
+    counts = count_parameters(spec.shape).param_counts
+    behave(tmp_path, lm_head=counts.lm_head, matrices=counts.transformer_matrices, hang_at=1, **behaviour)
+    with pytest.raises(CheckoutError, match=message):
+        train(spec, tmp_path / "run")
 
 
 def test_a_checkout_whose_code_was_changed_since_is_refused_before_training(tmp_path: Path):

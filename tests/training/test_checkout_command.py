@@ -232,6 +232,24 @@ def test_a_denser_end_of_the_evaluations_is_said_not_to_be_had(tmp_path: Path):
     assert nanochat_command(run_on(tmp_path), model_tag="t").notes == ()
 
 
+def test_a_run_that_ends_within_its_warmup_is_told_so(tmp_path: Path):
+    write_checkout(tmp_path, version="2026-07")
+    (note,) = nanochat_command(run_on(tmp_path, steps=40), model_tag="t").notes
+    assert "all of its 40 steps are warmup (40 steps)" in note
+    assert nanochat_command(run_on(tmp_path, steps=41), model_tag="t").notes == ()
+
+
+def test_a_version_that_leaves_weights_to_chance_is_told_of(tmp_path: Path):
+    write_checkout(tmp_path, version="2026-02")
+    model = tmp_path / "nanochat" / "gpt.py"
+    made = "class GPT:\n    def __init__(self):\n        self.smear_gate = 1\n    def init_weights(self):\n        "
+    model.write_text(f"{made}self.wte = 0\n")
+    (note,) = nanochat_command(run_on(tmp_path), model_tag="t").notes
+    assert "its runs can't be repeated" in note
+    model.write_text(f"{made}self.smear_gate = 0\n")
+    assert nanochat_command(run_on(tmp_path), model_tag="t").notes == ()
+
+
 def test_the_seed_goes_beside_the_flags_of_a_version_that_has_none_for_it(tmp_path: Path):
     spec = spec_of(write_checkout(tmp_path, without=("model_tag", "run", "save_every")), device="cuda")
     arguments = nanochat_command(spec, model_tag="t", base_dir=tmp_path / "own").arguments

@@ -21,8 +21,9 @@ from laneb.records.base import utc_now
 from laneb.records.runs import RunResult
 from laneb.training.checkout_files import Checkpoints, added_since, own_base_dir
 from laneb.training.checkout_flags import read_flags
+from laneb.training.checkout_headers import check_headers
 from laneb.training.interruption import StopRequest
-from laneb.training.log import parse_log, run_result_from_log, scaling_params
+from laneb.training.log import parse_log, run_result_from_log
 from laneb.training.logs.grammar import LogLine, TrainLine, ValidationLine
 from laneb.training.logs.reader import LogReader
 from laneb.training.nanochat import NanochatCommand, nanochat_command
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 30.0
-COUNT_TOLERANCE = 0.01
-"""Versions of nanochat differ by a few small gates; more than this is another model."""
 
 
 def train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
@@ -211,20 +210,11 @@ class _Attempt:
         _keep(events, json.dumps(event).encode() + b"\n")
 
     def _check_model(self) -> None:
-        """Before time goes into it: is this the model, the batch and the horizon that was asked for?"""
-        headers, spec = self.reader.run.headers, self.spec
-        counted = scaling_params(headers)
-        if counted is not None and abs(counted - spec.n_scaling_params) > COUNT_TOLERANCE * spec.n_scaling_params:
-            raise CheckoutError(
-                f"{spec.run_id}: the checkout's model has {counted:,} scaling parameters and that of the settings "
-                f"{spec.n_scaling_params:,}: this version of nanochat builds another model. Take another version"
-            )
-        for name, expected in (("total_batch_size", spec.total_batch_size), ("horizon", spec.steps)):
-            if name in headers and int(headers[name]) != expected:
-                raise CheckoutError(
-                    f"{spec.run_id}: the checkout trains with {name.replace('_', ' ')} {int(headers[name]):,} where "
-                    f"{expected:,} was asked for"
-                )
+        """Before time goes into it: is this the model, the batch, the horizon and the ratio that were asked for?"""
+        try:
+            check_headers(self.spec, self.reader.run.headers)
+        except CheckoutError as error:
+            raise CheckoutError(f"{self.spec.run_id}: {error}") from None
 
 
 def _appended(path: Path) -> FileIO:
