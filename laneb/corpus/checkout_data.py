@@ -52,9 +52,10 @@ class CheckoutData:
         hashes = content_hashes(files, hash_cache)
         return cls(tuple((path.name, digest) for path, digest in zip(files, hashes, strict=True)))
 
-    def write(self, shards: Path) -> None:
-        """Keep them beside the token shards."""
-        replace_file(shards / DATA_FILE, (json.dumps({"files": self.files}, indent=2) + "\n").encode())
+    def write(self, shards: Path, before: CheckoutData | None = None) -> None:
+        """Keep them beside the token shards, and what is otherwise than before."""
+        said = {"files": self.files, "change": self.change_since(before) if before else ""}
+        replace_file(shards / DATA_FILE, (json.dumps(said, indent=2) + "\n").encode())
 
     def change_since(self, before: CheckoutData) -> str:
         """What is otherwise than it was, in a sentence; nothing where the files are the same."""
@@ -81,6 +82,14 @@ def read_checkout_data(shards: str) -> CheckoutData | None:
         return CheckoutData(tuple((str(name), str(digest)) for name, digest in said["files"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def change_noted(shards: str) -> str:
+    """What was otherwise than before when these token shards were made or found again; nothing where nothing was."""
+    try:
+        return str(json.loads((Path(shards) / DATA_FILE).read_text(encoding="utf-8"))["change"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def data_folder(checkout: Checkout) -> Path:

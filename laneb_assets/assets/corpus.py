@@ -79,26 +79,15 @@ def token_shards(context: dg.AssetExecutionContext, store: Stored) -> dg.Materia
         validation_share=data.validation_share,
         progress=progress_of(context),
     )
-    changed = _note_checkout_data(store, corpus, shards)
-    if changed:
-        context.log.warning(changed)
+    if store.read(Experiment).training.backend == "nanochat":
+        before = read_checkout_data(store.read(TokenShards).path) if store.has(TokenShards) else None
+        CheckoutData.in_files(corpus.files, corpus.hash_cache).write(Path(shards.path), before)
     path = store.write(shards)
     return materialized(
         shards,
         path,
-        extra={"data": changed} if changed else None,
         train_tokens=shards.train_tokens,
         val_tokens=shards.val_tokens,
         train_documents=shards.train_documents,
         val_documents=shards.val_documents,
     )
-
-
-def _note_checkout_data(store: Store, corpus: Corpus, shards: TokenShards) -> str:
-    """Keep what a checkout trains on beside the shards; what is otherwise than it was, or nothing."""
-    if store.read(Experiment).training.backend != "nanochat":
-        return ""
-    now = CheckoutData.in_files(corpus.files, corpus.hash_cache)
-    now.write(Path(shards.path))
-    before = read_checkout_data(store.read(TokenShards).path) if store.has(TokenShards) else None
-    return now.change_since(before) if before else ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from laneb.corpus.checkout_data import change_noted
 from laneb.decision.candidates import plan_candidates
 from laneb.decision.rows import REALISED_TOLERANCE
 from laneb.inference.gates import GATE_NAMES
@@ -48,6 +49,16 @@ def enough_validation_text(store: Stored) -> dg.AssetCheckResult:
             else ". Each evaluation reads them all; raise data.validation_share or lower training.eval_tokens."
         ),
         metadata={"val_tokens": shards.val_tokens, "eval_tokens": wanted},
+    )
+
+
+def same_data(store: Stored) -> dg.AssetCheckResult:
+    """The checkout trains on the files that it trained on before."""
+    change = change_noted(store.read(TokenShards).path)
+    return dg.AssetCheckResult(
+        passed=not change,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=change or "the checkout's data is what it was",
     )
 
 
