@@ -50,7 +50,8 @@ def own_base_dir(
         data_dir: where the training data lie.
         data: which of them the run has; None: all, whatever comes to them.
     """
-    kept = "" if data is None or data_dir is None or data_dir.parent != shared else data_dir.name
+    apart = data is None or data_dir is None or data_dir.resolve().parent != shared.resolve()
+    kept = "" if apart or data_dir is None else data_dir.name
     try:
         own.mkdir(parents=True, exist_ok=True)
         _link(own, (entry for entry in shared.iterdir() if not NOT_SHARED.fullmatch(entry.name) and entry.name != kept))

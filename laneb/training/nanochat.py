@@ -5,12 +5,13 @@ seed, its base directory, alone or under torchrun.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from laneb.corpus.checkout import Checkout, CheckoutError, find_checkout
+from laneb.corpus.checkout import TRAIN_SCRIPT, Checkout, CheckoutError, find_checkout
 from laneb.training.checkout_flags import SCRIPT, Flag, FlagList, read_flags
 from laneb.training.checkout_knobs import TOLD, WARMUP, flag_of, is_so_anyway, lacking
 from laneb.training.run_checkout import THEN
@@ -66,7 +67,7 @@ def nanochat_command(
             f"the nanochat checkout at {checkout.directory} can't be given {'; '.join(refused)}. Set these to what it "
             "does, take another version of it, or train with LANE_B_BACKEND=builtin"
         )
-    given |= dict(_switches(spec, listed, model_tag))
+    given |= dict(_switches(checkout, spec, listed, model_tag))
     if resume_from:
         given["resume_from_step"] = resume_from
     seed = [] if "seed" in flags else ["--seed", str(spec.seed)]
@@ -135,14 +136,20 @@ def _environment(spec: RunSpec, base_dir: Path | None) -> Iterator[str]:
         yield from ("--set", f"OMP_NUM_THREADS={spec.threads}")
 
 
-def _switches(spec: RunSpec, listed: FlagList, model_tag: str) -> Iterator[tuple[str, Any]]:
+def _switches(checkout: Checkout, spec: RunSpec, listed: FlagList, model_tag: str) -> Iterator[tuple[str, Any]]:
     """What decides nothing about the outcome: names, checkpoints, and side work that is turned off."""
     tracked = "dummy" if spec.wandb_run_base == "dummy" else f"{spec.wandb_run_base}_{spec.run_id}"
     wanted = {"run": tracked, "model_tag": model_tag, "save_every": spec.checkpoint_every}
     yield from ((name, value) for name, value in wanted.items() if name in listed.flags)
     for name in ("core_metric_every", "sample_every"):
         if name in listed.flags:
-            yield name, -1 if "-1" in listed.flags[name].meaning else NEVER
+            yield name, -1 if _knows_never(checkout, listed.flags[name]) else NEVER
+
+
+def _knows_never(checkout: Checkout, flag: Flag) -> bool:
+    """Whether the script takes -1 as never. It says so of the flag, or asks for a positive number before it divides."""
+    source = (checkout.directory / TRAIN_SCRIPT).read_text(encoding="utf-8", errors="replace")
+    return "-1" in flag.meaning or re.search(rf"\b{flag.name} *> *0", source) is not None
 
 
 def _notes(checkout: Checkout, spec: RunSpec, listed: FlagList) -> Iterator[str]:
@@ -150,7 +157,7 @@ def _notes(checkout: Checkout, spec: RunSpec, listed: FlagList) -> Iterator[str]
     if spec.eval_every_late != spec.eval_every if told is None else ONE_INTERVAL in told:
         yield f"nanochat evaluates every {spec.eval_every} steps to the end: LANE_B_EVAL_EVERY_LATE has no flag"
     core = listed.flags.get("core_metric_every")
-    if core is not None and "-1" not in core.meaning:
+    if core is not None and not _knows_never(checkout, core):
         yield "this version of nanochat can't be kept from evaluating CORE once, at the end"
     warmup = round(spec.warmup_ratio * spec.steps) if spec.warmup_steps == -1 else spec.warmup_steps
     if warmup >= spec.steps:

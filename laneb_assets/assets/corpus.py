@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from laneb.corpus.checkout import find_checkout
+from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.corpus.checkout_data import CheckoutData, read_checkout_data
 from laneb.corpus.checkout_tokenizer import record_checkout_tokenizer
 from laneb.corpus.documents import Corpus
@@ -64,7 +64,14 @@ def _checkout_tokenizer(store: Store, training: TrainingKnobs, corpus: Corpus, d
     name = canonical_hash([str(checkout.directory), str(checkout.python)])
     sample = list(itertools.islice(corpus.documents(), SAMPLED_DOCUMENTS))
     directory = store.locations.corpus_dir / f"checkout_tokenizer_{name}"
-    return record_checkout_tokenizer(checkout, directory, dataset_id=dataset_id, sample=sample)
+    info = record_checkout_tokenizer(checkout, directory, dataset_id=dataset_id, sample=sample)
+    wanted = store.read(Experiment).data.vocab_size
+    if info.vocab_size != wanted:
+        raise CheckoutError(
+            f"LANE_B_VOCAB_SIZE={wanted}: nanochat takes its own tokenizer, and that of {checkout.directory} has "
+            f"{info.vocab_size} tokens. Set LANE_B_VOCAB_SIZE={info.vocab_size}"
+        )
+    return info
 
 
 def token_shards(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:

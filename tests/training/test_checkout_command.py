@@ -223,6 +223,16 @@ def test_side_work_is_turned_off_in_the_way_that_the_version_knows(tmp_path: Pat
     # Before it was known as "never", -1 meant every step.
     flags = told(run_on(write_checkout(tmp_path)))
     assert (flags["core-metric-every"], flags["sample-every"]) == ("-1", "1000000000")
+    with (tmp_path / "scripts" / "base_train.py").open("a") as script:
+        script.write("if args.sample_every > 0 and last: sample()\n")
+    assert told(run_on(tmp_path))["sample-every"] == "-1"
+
+
+def test_a_script_that_would_evaluate_core_at_its_end_whatever_it_is_told_is_told_of(tmp_path: Path):
+    checkout = write_checkout(tmp_path, without=("core_metric_every",), more={"core_metric_every": "2000"})
+    spec = run_on(checkout)
+    assert told(spec)["core-metric-every"] == "1000000000"
+    assert "can't be kept from evaluating CORE once" in nanochat_command(spec, model_tag="t").notes[0]
 
 
 def test_a_denser_end_of_the_evaluations_is_said_not_to_be_had(tmp_path: Path):
