@@ -9,7 +9,6 @@ from stand_in_checkout import HARDWIRED, SHARDS, knobs_on, run_on, spec_of, writ
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
 from laneb.corpus.checkout_data import CheckoutData, training_files
-from laneb.knobs import TrainingKnobs
 from laneb.training import hardware
 from laneb.training.checkout_flags import read_flags
 from laneb.training.checkout_knobs import checkout_knobs
@@ -69,7 +68,7 @@ def test_where_a_knob_came_from_says_whether_somebody_set_it(tmp_path: Path):
 
 def test_a_default_of_ours_that_somebody_sets_is_another_run_than_the_checkouts_own(tmp_path: Path):
     checkout = write_checkout(tmp_path, version="2026-07")
-    own, set_by_someone = run_on(checkout), run_on(checkout, weight_decay=TrainingKnobs().weight_decay)
+    own, set_by_someone = run_on(checkout), run_on(checkout, weight_decay=0.2)
     assert set_by_someone.fingerprint != own.fingerprint and told(set_by_someone)["weight-decay"] == "0.2"
     same = run_on(checkout, weight_decay=0.28)
     assert same.fingerprint == own.fingerprint and told(same)["weight-decay"] == "0.28"
