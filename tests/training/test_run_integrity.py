@@ -67,7 +67,7 @@ def test_a_damaged_result_is_no_result(finished):
     path = run_dir / "result.json"
     path.write_text(path.read_text().replace('"seed": 41', '"seed": 43'))
     assert read_result(run_dir, spec) is None
-    assert prepare(run_dir, spec) == "resume"
+    assert prepare(run_dir, spec) == "fresh"
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[:40], lambda text: text.replace('"seed": 41', '"seed": 43')])
