@@ -105,10 +105,6 @@ def _checkout(screen: Console, settings: Settings) -> None:
     if knobs.unknown:
         unknown = ", ".join(f"{name}={knobs.flags[name]}" for name in knobs.unknown)
         screen.print(f"[yellow]![/] never heard of, recorded with every run: {escape(unknown)}")
-    if "eval_every_late" in knobs.told:
-        screen.print(
-            "[yellow]![/] it evaluates at one interval to the end: LANE_B_EVAL_EVERY_LATE decides nothing here"
-        )
 
 
 def _plan(screen: Console, settings: Settings) -> None:
