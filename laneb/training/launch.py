@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from laneb.corpus.checkout import CheckoutError
 from laneb.knobs import TrainingKnobs
 
 
@@ -46,6 +47,19 @@ def torchrun_arguments(training: TrainingKnobs) -> tuple[str, ...]:
             "LANE_B_LAUNCHER=torchrun, or leave them out"
         )
     return arguments
+
+
+def refuse_on_cpu(device: str) -> None:
+    """A checkout under torchrun needs GPUs.
+
+    Raises:
+        CheckoutError: the device is a CPU.
+    """
+    if device == "cpu":
+        raise CheckoutError(
+            "LANE_B_LAUNCHER=torchrun: on a CPU a checkout's processes train apart, each on a share of the batch, and "
+            "one of them passes for the whole. Use LANE_B_LAUNCHER=process, or a GPU"
+        )
 
 
 def processes_of(arguments: Sequence[str]) -> int:

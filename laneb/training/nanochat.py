@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from laneb.corpus.checkout import TRAIN_SCRIPT, Checkout, CheckoutError, find_checkout
 from laneb.training.checkout_flags import SCRIPT, Flag, FlagList, read_flags
 from laneb.training.checkout_knobs import TOLD, WARMUP, flag_of, is_so_anyway, lacking
+from laneb.training.launch import refuse_on_cpu
 from laneb.training.run_checkout import THEN
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def nanochat_command(
     told = [flags[name].argument(value) for name, value in given.items()]
     train = [*seed, THEN, *told, *spec.nanochat_arguments]
     if spec.nanochat_launcher:
+        refuse_on_cpu(spec.device)
         # torchrun's own process is watched over in the same way, and hands the environment on to those it starts.
         torchrun = ["--module", "torch.distributed.run", THEN, *spec.nanochat_launcher]
         train = [*torchrun, script, "--", *of_checkout, *train]

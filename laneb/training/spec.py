@@ -24,7 +24,7 @@ from laneb.records.corpus import TokenShards
 from laneb.records.scaling import ScalingParams
 from laneb.training import hardware
 from laneb.training.checkout_knobs import CheckoutKnobs, checkout_knobs
-from laneb.training.launch import processes_of, torchrun_arguments
+from laneb.training.launch import processes_of, refuse_on_cpu, torchrun_arguments
 from laneb.training.schedule import Schedule, evaluation_steps
 from laneb.training.surface import Surface, read_surface
 
@@ -283,11 +283,8 @@ def _of_checkout(knobs: CheckoutKnobs, device: str) -> dict[str, Any]:
     """The fields that only a checkout's runs have."""
     launcher = torchrun_arguments(knobs.training)
     torchrun = knobs.training.launcher == "torchrun"
-    if torchrun and device == "cpu":
-        raise CheckoutError(
-            "LANE_B_LAUNCHER=torchrun: on a CPU a checkout's processes train apart, each on a share of the batch, and "
-            "one of them passes for the whole. Use LANE_B_LAUNCHER=process, or a GPU"
-        )
+    if torchrun:
+        refuse_on_cpu(device)
     return {
         "nanochat_code": checkout_code(knobs.training),
         "nanochat_flags": dict(knobs.flags),

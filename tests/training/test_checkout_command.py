@@ -305,6 +305,9 @@ def test_under_torchrun_the_world_size_is_identity_and_each_process_gets_the_see
 def test_torchrun_on_a_cpu_is_refused(tmp_path: Path):
     with pytest.raises(CheckoutError, match="on a CPU a checkout's processes train apart"):
         run_on(write_checkout(tmp_path), launcher="torchrun", launcher_args="--nproc_per_node=2")
+    # The machine that trains may be another one than the machine that asked.
+    with pytest.raises(CheckoutError, match="on a CPU a checkout's processes train apart"):
+        nanochat_command(spec_of(tmp_path, nanochat_launcher=("--standalone",)), model_tag="t")
 
 
 def test_a_spec_that_does_not_say_what_is_told_is_told_whole(tmp_path: Path):
