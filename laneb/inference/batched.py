@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from laneb.inference.robust import huber
+
 Floats = NDArray[np.float64]
 
 CHUNK = 250
@@ -46,14 +48,13 @@ class LawProblem:
 
     def losses(self, residual: Floats, counts: Floats | None) -> Floats:
         """Summed Huber loss over delta**2, [s]; `counts` [s, n] says how often each point stands there."""
-        size = np.abs(residual) / self.delta
-        value = np.where(size <= 1.0, 0.5 * size * size, size - 0.5)
+        value, _ = huber(residual, self.delta)
         return np.asarray((value if counts is None else value * counts).sum(axis=1))
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Summed Huber loss over delta**2 of one theta [5], and its gradient [5]."""
         residual, one, two, three = self.terms(theta[None, :])
-        slope = np.clip(residual[0] / self.delta, -1.0, 1.0) / self.delta
+        slope = huber(residual[0], self.delta)[1] / self.delta
         first, second = slope * one[0], slope * two[0]
         gradient = [first.sum(), second.sum(), slope @ three[0], -first @ self.log_n, -second @ self.log_d]
         return float(self.losses(residual, None)[0]), np.array(gradient)

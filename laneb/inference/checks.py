@@ -23,6 +23,21 @@ def checked_number(
     return number
 
 
+def checked_pair(name: str, value: object, *, above: float = -math.inf, infinite: bool = False) -> tuple[float, float]:
+    """Two numbers above `above`, with `infinite` also infinities.
+
+    Raises:
+        ValueError: it is no pair, or one of the two is no such number.
+    """
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{name} {value!r} is not a pair of numbers")
+    first, second = (
+        part if infinite and isinstance(part, float) and math.isinf(part) else checked_number(name, part, above=above)
+        for part in value
+    )
+    return first, second
+
+
 def checked_count(name: str, value: object, *, least: int = 1) -> int:
     """The value as an integer of at least `least`.
 

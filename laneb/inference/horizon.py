@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from laneb.inference.checks import checked_number
+
 if TYPE_CHECKING:
     from laneb.inference.loss_curve import LossCurve
 
@@ -44,12 +46,19 @@ def solve_horizon(curve: LossCurve, threshold: float) -> Horizon:
         "non_finite_target_tokens" (more tokens than a float holds).
 
     Raises:
-        ValueError: the threshold is not finite.
+        ValueError: the threshold is no finite number, or the curve none.
 
     Source: Hoffmann et al. 2022 (arXiv:2203.15556), approach 3, at fixed model size.
+
+    Example:
+        >>> from laneb.inference import LossCurve
+        >>> horizon = solve_horizon(LossCurve(amplitude=1e4, asymptote=0.5, alpha=0.5), threshold=0.75)
+        >>> horizon.status, round(horizon.tokens)
+        ('ok', 1600000000)
     """
-    if not math.isfinite(threshold):
-        raise ValueError(f"threshold {threshold} is not a finite loss")
+    threshold = checked_number("threshold", threshold, unit="bpb")
+    if not all(isinstance(getattr(curve, name, None), float | int) for name in ("amplitude", "asymptote", "alpha")):
+        raise ValueError(f"curve {curve!r} is no loss curve; it has amplitude, asymptote and alpha")
     if not curve.alpha > 0:
         return Horizon(None, "invalid_alpha")
     if not curve.amplitude > 0:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laneb.inference.levels import Cells, Levels
-from laneb.inference.loss_curve import LinearProblem
 from laneb.inference.loss_estimate import LossEstimate
+from laneb.statistics.projection import FREE, Projection
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +102,7 @@ def alpha_interval(cells: Cells, best: float, bounds: tuple[float, float], confi
     if freedom <= 0:
         return bounds
     grid = np.unique(np.concatenate([np.geomspace(*bounds, 240), [best]]))
-    sums = LinearProblem(cells.tokens, cells.losses, effects, None).residual_sums(grid)
+    sums = Projection(cells.tokens, cells.losses, offset=FREE, columns=effects).residuals(grid)
     at = int(np.searchsorted(grid, best))
     excess = sums - sums[at] * (1 + float(fisher.ppf(confidence, 1, freedom)) / freedom)
     low, high = (_last_within(excess, at, side) for side in (-1, 1))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laneb.inference.checks import checked_number, checked_pair
 from laneb.inference.seeds import effect_columns, sum_to_zero
+from laneb.statistics.projection import FREE, Penalty, Projection
 
 Floats = NDArray[np.float64]
 Method = Literal["least_squares", "huber"]
@@ -82,75 +83,123 @@ def fit_loss_curve(
 
     Raises:
         LossCurveError: shapes differ, a value is not finite, fewer than 2 points, tokens not positive, a horizon
-            repeated (within a seed), all losses equal, or losses that do not improve with tokens.
+            repeated (within a seed), all losses equal, losses that do not improve with tokens, or an option that is no
+            number of its range.
+
+    Example:
+        >>> curve = fit_loss_curve([1e8, 2e8, 4e8, 8e8], [1.0, 0.85, 0.75, 0.683], alpha=0.5)
+        >>> round(curve.asymptote, 2), curve.r2 > 0.999
+        (0.51, True)
     """
     x, y = _checked(tokens, losses, seeds)
-    if method not in ("least_squares", "huber"):
-        raise LossCurveError(f"method {method!r} is not known; it is least_squares or huber")
-    effects = effect_columns(x, seeds)
+    options = _checked_options(method, alpha, alpha_bounds, alpha_prior, asymptote_bounds, delta)
     horizons = len(np.unique(x))
     if alpha is None and horizons < (2 if alpha_prior else 3):
         raise LossCurveError(
             f"{horizons} horizons can't tell the exponent, which takes 3. Calibrate at one more horizon, or give alpha."
         )
-    if alpha is not None and not np.isfinite(alpha):
-        raise LossCurveError(f"alpha {alpha} is not finite")
+    effects = effect_columns(x, seeds)
     check_improves(x, without_seed_effects(x, y, effects))
-    problem = LinearProblem(x, y, effects, asymptote_bounds)
-    found = _search_alpha(problem, alpha_bounds, alpha_prior) if alpha is None else float(alpha)
+    projection = Projection(x, y, offset=options.asymptote_bounds, columns=effects)
+    penalty = None if options.prior is None else _penalty(projection, options.prior)
+    found = options.alpha
+    if found is None:
+        # Evenly in log alpha: the residual changes with alpha * log D, so small exponents need the finer steps.
+        found = projection.best(np.geomspace(*options.alpha_bounds, 160), penalty)
+    solved = projection.solve(found)
+    fit = FittedCurve(found, solved.amplitude, solved.offset, solved.shifts, y - solved.residual)
     if method == "huber":
-        from laneb.inference.robust import refine_huber
+        from laneb.inference.robust import HuberProblem, refine_huber
 
-        solution = refine_huber(
-            x, y, effects, found, alpha is None, alpha_bounds, delta, problem.solve(found).coefficients
-        )
-        found, amplitude, asymptote, shifts = solution
-        fitted_losses = (asymptote + amplitude * x**-found) * np.exp(effects @ shifts)
-    else:
-        solved = problem.solve(found)
-        amplitude, asymptote, shifts, fitted_losses = solved.amplitude, solved.asymptote, solved.shifts, solved.fitted
-    return _curve(
-        x, y, effects, seeds, fitted_losses, amplitude, asymptote, found, shifts, alpha is None, alpha_bounds, method
-    )
+        fit = refine_huber(HuberProblem(x, y, effects, options, penalty), fit)
+    return _curve_of(fit, x, y, seeds, options)
 
 
-def _curve(
-    x: Floats,
-    y: Floats,
-    effects: Floats,
-    seeds: Sequence[int] | None,
-    fitted: Floats,
-    amplitude: float,
-    asymptote: float,
-    alpha: float,
-    shifts: Floats,
-    alpha_fitted: bool,
-    alpha_bounds: tuple[float, float],
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit was asked for, checked."""
+
+    method: Method
+    alpha: float | None
+    alpha_bounds: tuple[float, float]
+    prior: tuple[float, float] | None
+    asymptote_bounds: tuple[float, float]
+    delta: float
+
+
+@dataclass(frozen=True)
+class FittedCurve:
+    """A fit in its own terms."""
+
+    alpha: float
+    amplitude: float
+    asymptote: float
+    shifts: Floats
+    """Seed effects in the sum-to-zero basis: added to the loss, or with "huber" to its logarithm."""
+    fitted: Floats
+    """[n] losses, seed effects in."""
+
+
+def _checked_options(
     method: Method,
-) -> LossCurve:
-    residual = y - fitted
-    without_seeds = (asymptote + amplitude * x**-alpha) + residual
+    alpha: float | None,
+    alpha_bounds: tuple[float, float],
+    alpha_prior: tuple[float, float] | None,
+    asymptote_bounds: tuple[float, float] | None,
+    delta: float,
+) -> FitOptions:
+    if method not in ("least_squares", "huber"):
+        raise LossCurveError(f"method {method!r} is not known; it is least_squares or huber")
+    try:
+        held = None if alpha is None else checked_number("alpha", alpha)
+        low, high = checked_pair("alpha_bounds", alpha_bounds, above=0)
+        prior = None if alpha_prior is None else checked_pair("alpha_prior", alpha_prior)
+        bounds = FREE if asymptote_bounds is None else asymptote_bounds
+        floor, ceiling = checked_pair("asymptote_bounds", bounds, infinite=True)
+        threshold = checked_number("delta", delta, above=0)
+    except ValueError as error:
+        raise LossCurveError(str(error)) from error
+    if not low < high or floor > ceiling:
+        raise LossCurveError(f"alpha_bounds {alpha_bounds} and asymptote_bounds {asymptote_bounds} rise")
+    if prior is not None and held is not None:
+        raise LossCurveError("alpha and alpha_prior: a given exponent has no prior; give one of them")
+    if prior is not None and not prior[1] > 0:
+        raise LossCurveError(f"the prior of alpha has standard deviation {prior[1]}; it is positive")
+    return FitOptions(method, held, (low, high), prior, (floor, ceiling), threshold)
+
+
+def _penalty(projection: Projection, prior: tuple[float, float]) -> Penalty:
+    """((alpha - mean) / sd)^2 in units of the residual variance that the best exponent leaves."""
+    points, seeds = len(projection.y), projection.columns.shape[1]
+    freedom = points - 3 - seeds
+    # Without freedom left for the noise, a thousandth of the spread stands for it.
+    floor = (1e-3 * float(np.ptp(projection.y)) * projection.scale) ** 2
+    left = float(projection.residuals(np.geomspace(*ALPHA_BOUNDS, 160)).min()) * points * projection.scale**2
+    variance = max(left / freedom if freedom > 0 else 0.0, floor)
+    return Penalty(prior[0], variance / prior[1] ** 2 / points)
+
+
+def _curve_of(fit: FittedCurve, x: Floats, y: Floats, seeds: Sequence[int] | None, options: FitOptions) -> LossCurve:
+    residual = y - fit.fitted
+    without_seeds = (fit.asymptote + fit.amplitude * x**-fit.alpha) + residual
     total = float(np.sum((without_seeds - without_seeds.mean()) ** 2))
-    freedom = len(y) - 2 - effects.shape[1] - int(alpha_fitted)
-    low, high = alpha_bounds
-    names = sorted(set(seeds)) if seeds is not None else []
-    per_seed = {}
-    if effects.shape[1]:
-        scale = float(fitted.mean()) if method == "huber" else 1.0
-        per_seed = {
-            int(name): float(value) * scale for name, value in zip(names, sum_to_zero(len(names)) @ shifts, strict=True)
-        }
+    free = options.alpha is None
+    freedom = len(y) - 2 - len(fit.shifts) - int(free)
+    low, high = options.alpha_bounds
+    names = sorted(set(seeds or ())) if len(fit.shifts) else []
+    scale = float(fit.fitted.mean()) if options.method == "huber" else 1.0
+    effects = (sum_to_zero(len(names)) @ fit.shifts * scale).tolist() if names else []
     return LossCurve(
-        amplitude=amplitude,
-        asymptote=asymptote,
-        alpha=alpha,
+        amplitude=fit.amplitude,
+        asymptote=fit.asymptote,
+        alpha=fit.alpha,
         r2=1.0 - float(residual @ residual) / total if total > 0 else float("nan"),
         residual_sd=float(np.sqrt(residual @ residual / freedom)) if freedom > 0 else float("nan"),
         residual_freedom=freedom,
-        alpha_fitted=alpha_fitted,
-        alpha_at_bound=alpha_fitted and (alpha <= low * 1.001 or alpha >= high * 0.999),
-        seed_effects=per_seed,
-        method=method,
+        alpha_fitted=free,
+        alpha_at_bound=free and (fit.alpha <= low * 1.001 or fit.alpha >= high * 0.999),
+        seed_effects={int(name): effect for name, effect in zip(names, effects, strict=True)},
+        method=options.method,
     )
 
 
@@ -211,95 +260,3 @@ def without_seed_effects(tokens: Floats, losses: Floats, effects: Floats) -> Flo
 def trend_correlation(tokens: Floats, losses: Floats) -> float:
     """Pearson correlation of the loss with log tokens."""
     return float(np.corrcoef(np.log(tokens), losses)[0, 1])
-
-
-@dataclass(frozen=True)
-class _Solved:
-    coefficients: Floats
-    amplitude: float
-    asymptote: float
-    shifts: Floats
-    fitted: Floats
-    rss: float
-
-
-@dataclass(frozen=True)
-class LinearProblem:
-    """The linear problem that is left once alpha is held."""
-
-    x: Floats
-    y: Floats
-    effects: Floats
-    asymptote_bounds: tuple[float, float] | None
-
-    @cached_property
-    def _fixed_basis(self) -> Floats:
-        """Orthonormal columns of what does not depend on alpha: the constant and the seed effects."""
-        return np.asarray(np.linalg.qr(np.column_stack([np.ones_like(self.x), self.effects]))[0])
-
-    def residual_sums(self, alphas: Floats) -> Floats:
-        """Residual sum of squares at each alpha, all at once."""
-        if self.asymptote_bounds is not None:
-            return np.array([self.solve(float(alpha)).rss for alpha in alphas])
-        basis = self._fixed_basis
-        log_x = np.log(self.x)
-        power = np.exp(-alphas[:, None] * (log_x - log_x.mean()))
-        power = power - (power @ basis) @ basis.T
-        loss = self.y - self.y.mean()
-        loss = loss - basis @ (basis.T @ loss)
-        slope = (power @ loss) / np.maximum((power**2).sum(axis=1), 1e-300)
-        return np.asarray(((loss - slope[:, None] * power) ** 2).sum(axis=1))
-
-    def solve(self, alpha: float) -> _Solved:
-        # Tokens over their geometric mean, and losses about their mean, keep the columns of one size.
-        middle = float(np.log(self.x).mean())
-        power = np.exp(-alpha * (np.log(self.x) - middle))
-        offset = float(self.y.mean())
-        design = np.column_stack([np.ones_like(self.x), power, self.effects])
-        solution = np.linalg.lstsq(design, self.y - offset, rcond=None)[0]
-        asymptote = float(solution[0]) + offset
-        if self.asymptote_bounds is not None:
-            low, high = self.asymptote_bounds
-            if not low <= asymptote <= high:
-                asymptote = low if asymptote < low else high
-                rest = np.linalg.lstsq(design[:, 1:], self.y - asymptote, rcond=None)[0]
-                solution = np.concatenate([[asymptote - offset], rest])
-        fitted = design @ solution + offset
-        with np.errstate(over="ignore"):
-            amplitude = float(solution[1] * np.exp(alpha * middle))
-        residual = self.y - fitted
-        return _Solved(solution, amplitude, asymptote, solution[2:], fitted, float(residual @ residual))
-
-
-def _search_alpha(problem: LinearProblem, bounds: tuple[float, float], prior: tuple[float, float] | None) -> float:
-    from scipy.optimize import minimize_scalar
-
-    low, high = bounds
-    if not 0 < low < high:
-        raise LossCurveError(f"alpha bounds {bounds} are positive and rise")
-    # Evenly in log alpha: the residual changes with alpha * log D, so small exponents need the finer steps.
-    grid = np.geomspace(low, high, 160)
-    residuals = problem.residual_sums(grid)
-    penalty_scale = 0.0
-    if prior is not None:
-        if not prior[1] > 0:
-            raise LossCurveError(f"the prior of alpha has standard deviation {prior[1]}; it is positive")
-        freedom = len(problem.y) - 3 - problem.effects.shape[1]
-        # Without freedom left for the noise, a thousandth of the spread stands for it.
-        floor = (1e-3 * float(np.ptp(problem.y))) ** 2
-        penalty_scale = max(float(residuals.min()) / freedom if freedom > 0 else 0.0, floor)
-
-    def objective(values: Floats) -> Floats:
-        penalty = penalty_scale * ((values - prior[0]) / prior[1]) ** 2 if prior is not None else 0.0
-        return np.asarray(problem.residual_sums(values) + penalty)
-
-    values = objective(grid)
-    best = int(values.argmin())
-    bracket = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)]))
-    refined = minimize_scalar(
-        lambda value: float(objective(np.array([value]))[0]),
-        bounds=bracket,
-        method="bounded",
-        options={"xatol": 1e-13, "maxiter": 200},
-    )
-    return float(refined.x) if refined.fun <= values[best] else float(grid[best])

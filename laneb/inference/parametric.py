@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laneb.inference.batched import LawProblem, minimize_batch
+from laneb.inference.checks import checked_count, checked_number
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +22,11 @@ GRID = {
     "beta": (0.0, 0.5, 1.0, 1.5, 2.0),
 }
 """The 4,500 starts of Hoffmann et al. 2022: log A, log B, log E and the two exponents."""
+
+ON_A_LINE = 0.01
+"""Log tokens off a line of log tokens on log parameters: a percent, by which batches round horizons."""
+ILL_CONDITIONED = 1e6
+"""Condition number from which on a parameter is what the rounding of the others makes of it."""
 
 POLISHED = 12
 """Best starts that are finished one by one; the others end within a ten-millionth of where they stall."""
@@ -42,6 +48,23 @@ class ParametricLaw:
     starts: int = 0
     starts_at_best: int = 0
     """Starts that ended within 0.1 % of the least objective."""
+    condition: float = float("nan")
+    """Condition number of the information matrix at the fit, its columns scaled to length 1."""
+    warnings: tuple[str, ...] = ()
+    """What the design can't tell."""
+    draws: Mapping[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+    """The bootstrap's parameters, by name."""
+
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Percentile interval of a parameter over the bootstrap at a level between 0 and 1.
+
+        Raises:
+            ValueError: a name or level that is none, or a fit without a bootstrap.
+        """
+        level = checked_number("level", level, above=0, below=1)
+        if name not in self.draws:
+            raise ValueError(f"{name!r} has no bootstrap; fit with bootstrap=1000, and ask for E, A, B, alpha or beta")
+        return _percentiles(self.draws[name], level)
 
     def loss(self, n_params: ArrayLike, tokens: ArrayLike) -> Floats:
         """Loss at sizes and horizons (broadcast)."""
@@ -79,28 +102,39 @@ def fit_parametric_law(
         threads: batches of starts worked on at once.
 
     Raises:
-        ValueError: shapes differ, a value is not a positive finite number, fewer than 6 points, or fewer than two
-            sizes or horizons.
+        ValueError: shapes differ, a value is not a positive finite number, fewer than 6 points, fewer than two sizes or
+            horizons, all points on one line of log D on log N (such as D = 20 N), which tells no law of two terms, or
+            an option that is no number of its range.
 
     Source: Hoffmann et al. 2022 (arXiv:2203.15556), approach 3. The objective is summed, not averaged: averaged, an
     optimizer with the customary tolerance stops early (Besiroglu et al. 2024, arXiv:2404.10102).
+
+    Example:
+        >>> sizes, tokens = np.meshgrid([1e8, 1e9, 1e10], [1e9, 1e10, 1e11])
+        >>> sizes, tokens = sizes.ravel(), tokens.ravel()
+        >>> law = fit_parametric_law(sizes, tokens, 1.8 + 480 * sizes**-0.35 + 2100 * tokens**-0.37)
+        >>> round(law.E, 3), round(law.alpha, 3), round(law.beta, 3)
+        (1.8, 0.35, 0.37)
     """
     n, d, loss = _checked(n_params, tokens, losses)
-    if not (np.isfinite(delta) and delta > 0):
-        raise ValueError(f"delta {delta} is not a positive number")
-    if bootstrap < 0:
-        raise ValueError(f"bootstrap {bootstrap} is not a number of draws")
+    delta = checked_number("delta", delta, above=0)
+    draws = checked_count("bootstrap", bootstrap, least=0)
+    seed, threads = checked_count("seed", seed, least=0), checked_count("threads", threads)
     log_n, log_d = np.log(n), np.log(d)
     middle = (float(log_n.mean()), float(log_d.mean()))
     problem = LawProblem(log_n - middle[0], log_d - middle[1], np.log(loss), delta)
     ends, values = minimize_batch(problem, starting_grid(middle), threads=threads)
     best, value = _polish(problem, ends, values)
-    intervals = _bootstrap(problem, middle, best, ends, values, bootstrap, seed, threads) if bootstrap else {}
+    drawn = _bootstrap(problem, middle, best, ends, values, draws, seed, threads) if draws else {}
     names = _named(best[None, :], middle)
+    condition = information_condition(problem, best)
     return ParametricLaw(
         **{name: float(column[0]) for name, column in names.items()},
         objective=value * delta**2,
-        intervals=intervals,
+        intervals={name: _percentiles(column, 0.95) for name, column in drawn.items()},
+        draws=drawn,
+        condition=condition,
+        warnings=_untold(condition),
         starts=len(ends),
         starts_at_best=int((values <= value * 1.001 + 1e-12).sum()),
     )
@@ -126,7 +160,45 @@ def _checked(n_params: ArrayLike, tokens: ArrayLike, losses: ArrayLike) -> tuple
         raise ValueError(f"{len(n)} points; a law of five parameters takes at least 6")
     if len(np.unique(n)) < 2 or len(np.unique(d)) < 2:
         raise ValueError("the points have one size or one horizon only, so its exponent can't be told; vary both")
+    _refuse_a_line(n, d)
     return n, d, loss
+
+
+def _percentiles(values: Floats, level: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _refuse_a_line(n: Floats, d: Floats) -> None:
+    """Refuse points on one line of log D on log N: then A N^-alpha + B D^-beta is two terms in one variable."""
+    log_n, log_d = np.log(n), np.log(d)
+    log_n, log_d = log_n - log_n.mean(), log_d - log_d.mean()
+    slope = float(log_n @ log_d / (log_n @ log_n))
+    if float(np.abs(log_d - slope * log_n).max()) < ON_A_LINE:
+        raise ValueError(
+            f"all points lie on one line, tokens proportional to n_params^{slope:.3g} (such as D = 20 N), so A, alpha, "
+            f"B and beta can't be told apart: the information matrix is singular. Vary the horizon at fixed size."
+        )
+
+
+def information_condition(problem: LawProblem, theta: Floats) -> float:
+    """Condition number of the information matrix of theta [5], its columns scaled to length 1."""
+    _, one, two, three = (part[0] for part in problem.terms(theta[None, :]))
+    jacobian = np.stack([one, two, three, -problem.log_n * one, -problem.log_d * two], axis=1)
+    lengths = np.linalg.norm(jacobian, axis=0)
+    if not (lengths > 0).all():
+        return float("inf")
+    values = np.linalg.svd(jacobian / lengths, compute_uv=False)
+    return float((values[0] / values[-1]) ** 2) if values[-1] > 0 else float("inf")
+
+
+def _untold(condition: float) -> tuple[str, ...]:
+    if condition < ILL_CONDITIONED:
+        return ()
+    return (
+        f"the design hardly tells the parameters apart: the information matrix has condition number {condition:.1e} "
+        f"(limit {ILL_CONDITIONED:.0e}). Vary the horizon at fixed size, and the size at fixed horizon.",
+    )
 
 
 def starting_grid(middle: tuple[float, float]) -> Floats:
@@ -172,8 +244,8 @@ def _bootstrap(
     draws: int,
     seed: int,
     threads: int,
-) -> dict[str, tuple[float, float]]:
-    """Percentiles over draws, each refitted from the best fit and from other ends near it."""
+) -> dict[str, Floats]:
+    """The parameters of draws, each refitted from the best fit and from other ends near it."""
     generator = np.random.default_rng(seed)
     points = len(problem.log_loss)
     counts = generator.multinomial(points, np.full(points, 1 / points), size=draws).astype(float)
@@ -189,10 +261,7 @@ def _bootstrap(
     )
     winner = losses.reshape(len(near), draws).argmin(axis=0)
     chosen = thetas.reshape(len(near), draws, 5)[winner, np.arange(draws)]
-    return {
-        name: (float(np.quantile(column, 0.025)), float(np.quantile(column, 0.975)))
-        for name, column in _named(chosen, middle).items()
-    }
+    return _named(chosen, middle)
 
 
 def _named(theta: Floats, middle: tuple[float, float]) -> dict[str, Floats]:

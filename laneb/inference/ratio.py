@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from laneb.inference.checks import checked_count, checked_number
+from laneb.inference.checks import checked_count, checked_number, checked_pair
 from laneb.inference.horizon import SolveStatus
 from laneb.inference.interval import alpha_interval, horizon_interval
 from laneb.inference.lane import EXPONENT_HORIZONS, Lane, Prior, Target, fit_cells, solve_lane
@@ -142,7 +142,7 @@ def infer_ratio(
         ...                        "loss": [1.0, 0.9, 0.83, 1.002, 0.902, 0.832]})
         >>> answer = infer_ratio(points, threshold=0.86, n_scaling_params=100_000_000)
         >>> answer.status, round(answer.ratio, 1)
-        ('ok', 29.9)
+        ('ok', 29.1)
         >>> answer.reach(0.9).tokens > answer.tokens
         True
     """
@@ -219,13 +219,8 @@ def _prior(alpha: object, alpha_prior: object) -> Prior | None:
         return Prior(checked_number("alpha", alpha, above=0))
     if alpha_prior is None:
         return None
-    if not isinstance(alpha_prior, tuple | list) or len(alpha_prior) != 2:
-        raise ValueError(f"alpha_prior {alpha_prior!r} is not a pair; it is (mean, standard deviation)")
-    mean, sd = alpha_prior
-    return Prior(
-        checked_number("the mean of alpha_prior", mean),
-        checked_number("the standard deviation of alpha_prior", sd, above=0),
-    )
+    mean, sd = checked_pair("alpha_prior", alpha_prior)
+    return Prior(mean, checked_number("the standard deviation of alpha_prior", sd, above=0))
 
 
 def _target(threshold: float, baseline_tokens: object, offset: object, horizons: list[float]) -> Target:

@@ -15,7 +15,7 @@ from laneb.inference.lane import Lane
 Floats = NDArray[np.float64]
 
 NODES = 64
-"""Equally likely values of a spread that is known with few degrees of freedom."""
+"""Of the quadrature over a spread that few degrees of freedom tell; Gauss and Legendre's lie near the tails."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _margin_distribution(lane: Lane, tokens: Floats, probability: float) -> Floa
     """[g] P(studentized margin <= the one seen), if the true probability of reaching at `tokens` were `probability`.
 
     The margin over the run's sd is (z + lambda N(0, 1)) / u with u^2 = chi^2 / df: lambda is how much less sure the
-    expectation is than the run. That is the noncentral t, here as a mean over equally likely u.
+    expectation is than the run. That is the noncentral t, here as an integral over the quantiles of u.
     """
     from scipy.special import gammaincinv, ndtr, ndtri
 
@@ -107,10 +107,13 @@ def _margin_distribution(lane: Lane, tokens: Floats, probability: float) -> Floa
     run_sd = float(_positive(np.sqrt(run_variance))[0])
     margin = (lane.target.threshold - found.loss) / run_sd
     less_sure = _positive(np.sqrt(mean_variance)) / run_sd
-    half = float(np.clip(freedom[0], 1.0, 1e6)) / 2
-    u = np.sqrt(gammaincinv(half, (np.arange(NODES) + 0.5) / NODES) / half)
+    # Where seeds came out too much alike the noise seems to rule, and Satterthwaite's degrees of freedom are too many.
+    few = min(float(freedom[0]), levels.seeds.freedom) if levels.effects_told else float(freedom[0])
+    half = float(np.clip(few, 1.0, 1e6)) / 2
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    u = np.sqrt(gammaincinv(half, (nodes + 1) / 2) / half)
     inside = (margin[:, None] * u[None, :] - float(ndtri(probability))) / less_sure[:, None]
-    return np.asarray(ndtr(inside).mean(axis=1))
+    return np.asarray(ndtr(inside) @ weights / 2)
 
 
 def _first_at(rising: Callable[[Floats], Floats], level: float, low: float, high: float) -> float:

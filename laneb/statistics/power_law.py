@@ -1,8 +1,6 @@
 """Power laws through a curve, by least squares on the original scale.
 
-Both fits are linear in all parameters but the exponent. So the exponent alone is searched: at each, the others are
-solved for in closed form, and the squared residual is a function of one variable with a known derivative (variable
-projection; Golub and Pereyra 1973). A geometric grid finds its valleys, the zero of the derivative its exact minimum.
+Both fits are linear in all parameters but the exponent, so the exponent alone is searched (`projection`).
 """
 
 from __future__ import annotations
@@ -13,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from laneb.statistics.projection import Projection
 from laneb.statistics.symbols import FloatArray
 
 GRID = 240
 """Exponents of each sign at which the residual is looked at: neighbours differ by some 5 %."""
-
-VALLEYS = 4
-"""Valleys of the residual, deepest first, that are followed to their bottom."""
 
 STEEPEST = 36.0
 """Drop, in e-folds between the two nearest abscissae, beyond which a steeper power law can't be told apart."""
@@ -56,6 +52,11 @@ def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLawFit:
 
     Raises:
         ValueError: arrays of different or too small length, NaN or infinity, x not positive or all equal.
+
+    Example:
+        >>> fit = fit_power_law([1, 2, 4, 8], [8.0, 4.0, 2.0, 1.0])
+        >>> round(fit.amplitude, 6), round(fit.exponent, 6), round(fit.r2, 6)
+        (8.0, 1.0, 1.0)
     """
     fit = Problem(*checked_points(x, y, 2), offset_limit=None).fit()
     return PowerLawFit(fit.amplitude, fit.exponent, fit.r2)
@@ -109,7 +110,7 @@ def checked_points(x: ArrayLike, y: ArrayLike, points: int) -> tuple[FloatArray,
 
 
 class Problem:
-    """The fit as a problem in the exponent alone. Values are scaled to at most 1, so that no square overflows.
+    """The fit of one curve: which exponents are looked at, and what the best of them comes to.
 
     Args:
         x: [K] positive abscissae.
@@ -121,13 +122,11 @@ class Problem:
     def __init__(
         self, x: FloatArray, y: FloatArray, offset_limit: float | None, weights: FloatArray | None = None
     ) -> None:
-        self.scale = float(np.abs(y).max()) or 1.0
-        self.y = y / self.scale
-        self.log_x = np.log(x)
         self.offset_limit = offset_limit
-        self.weights = np.full(x.size, 1.0 / x.size) if weights is None else weights / weights.sum()
-        gaps = np.diff(np.unique(self.log_x))
-        span = float(self.log_x.max() - self.log_x.min())
+        offset = None if offset_limit is None else (0.0, offset_limit)
+        self.projection = Projection(x, y, offset=offset, weights=weights)
+        gaps = np.diff(np.unique(self.projection.log_x))
+        span = float(np.ptp(self.projection.log_x))
         rising = np.geomspace(1e-3 / span, STEEPEST / gaps[-1], GRID)
         falling = np.geomspace(1e-3 / span, STEEPEST / gaps[0], GRID)
         self.grid = np.concatenate([-rising[::-1], [0.0], falling])
@@ -135,73 +134,21 @@ class Problem:
     def fit(self, proposals: tuple[float, ...] = ()) -> ShiftedPowerLawFit:
         """The best fit; offset 0 where none is allowed."""
         exponent = self.best_exponent(proposals)
-        factors, offsets, left = self._solve(self._basis(np.array([exponent])))
-        with np.errstate(over="ignore"):
-            largest_at = float(self.log_x.min() if exponent >= 0 else self.log_x.max())
-            amplitude = float(factors[0] * self.scale * np.exp(exponent * largest_at))
-        offset = min(float(offsets[0]) * self.scale, self.offset_limit or 0.0)
-        mean = float(self.weights @ self.y)
-        total = float(self.weights @ (self.y - mean) ** 2)
+        solved, at = self.projection.solve(exponent), self.projection
+        mean = float(at.weights @ at.y)
+        total = float(at.weights @ (at.y - mean) ** 2)
         flat = total <= np.finfo(float).eps ** 2
-        r2 = 0.0 if flat else 1.0 - float(self.weights @ left[0] ** 2) / total
-        return ShiftedPowerLawFit(amplitude if factors[0] else 0.0, exponent, offset, r2)
+        r2 = 0.0 if flat else 1.0 - float(at.weights @ (solved.residual / at.scale) ** 2) / total
+        offset = min(max(solved.offset, 0.0), self.offset_limit or 0.0)
+        return ShiftedPowerLawFit(solved.amplitude, exponent, offset, r2)
 
     def best_exponent(self, proposals: tuple[float, ...] = ()) -> float:
-        """The exponent with the smallest residual: the deepest valleys among grid and proposals, to their bottom."""
-        grid = np.unique(np.concatenate([self.grid, proposals])) if proposals else self.grid
-        residuals = self.residuals(grid)
-        candidates = [float(grid[np.argmin(residuals)])]
-        valleys = np.flatnonzero((residuals[1:-1] < residuals[:-2]) & (residuals[1:-1] <= residuals[2:])) + 1
-        for index in valleys[np.argsort(residuals[valleys], kind="stable")[:VALLEYS]]:
-            candidates.append(self._bottom(grid[index - 1 : index + 2]))
-        return candidates[int(np.argmin(self.residuals(np.array(candidates))))]
+        """The exponent with the smallest residual among grid and proposals and what lies between them."""
+        return self.projection.best(np.unique(np.concatenate([self.grid, proposals])) if proposals else self.grid)
 
     def residuals(self, exponents: FloatArray) -> FloatArray:
         """[E] weighted mean of the squared residuals of the scaled values, the best of each exponent."""
-        return np.asarray(self._solve(self._basis(exponents))[2] ** 2 @ self.weights)
-
-    def _basis(self, exponents: FloatArray) -> FloatArray:
-        """[E, K] x^-exponent, scaled so that its largest value is 1."""
-        return np.exp(-exponents[:, None] * self._log_ratios(exponents))
-
-    def _log_ratios(self, exponents: FloatArray) -> FloatArray:
-        """[E, K] log x less its value where x^-exponent is largest."""
-        largest_at: FloatArray = np.where(exponents >= 0, self.log_x.min(), self.log_x.max())
-        return self.log_x[None, :] - largest_at[:, None]
-
-    def _solve(self, basis: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """[E] factors of the scaled basis [E, K], [E] offsets, [E, K] residuals.
-
-        With the factor solved for, the residual is convex in the offset: clipping gives the constrained optimum.
-        """
-        offsets = np.zeros(basis.shape[0])
-        if self.offset_limit is not None:
-            means, mean = basis @ self.weights, float(self.weights @ self.y)
-            centred = basis - means[:, None]
-            spread = centred**2 @ self.weights
-            slopes = (centred @ (self.weights * (self.y - mean))) / np.where(spread > 0, spread, np.inf)
-            offsets = np.clip(mean - slopes * means, 0.0, self.offset_limit / self.scale)
-        raised = self.y[None, :] - offsets[:, None]
-        factors = ((basis * raised) @ self.weights) / (basis**2 @ self.weights)
-        return factors, offsets, raised - factors[:, None] * basis
-
-    def _slope(self, exponent: float) -> float:
-        """Half the residual's derivative; what was solved for drops out, as the residual is normal to it."""
-        log_ratios = self._log_ratios(np.array([exponent]))
-        basis = np.exp(-exponent * log_ratios)
-        factors, _, left = self._solve(basis)
-        return float((self.weights * left[0]) @ (factors[0] * (log_ratios * basis)[0]))
-
-    def _bottom(self, valley: FloatArray) -> float:
-        """The exact minimum between the outer two of three exponents, of which the middle one is lowest."""
-        from scipy.optimize import brentq
-
-        slopes = [self._slope(float(exponent)) for exponent in valley]
-        for side in (0, 1):
-            if slopes[side] < 0 < slopes[side + 1]:
-                low, high = float(valley[side]), float(valley[side + 1])
-                return float(brentq(self._slope, low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps))
-        return float(valley[1])
+        return self.projection.residuals(exponents)
 
 
 def _proposed_exponent(problem: Problem, seed: int, trials: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -207,24 +207,8 @@ def _fit_power(times: Sequence[float], losses: Sequence[float], exponent: float)
 
 def _best_exponent(times: Sequence[float], losses: Sequence[float]) -> float:
     """The exponent in ALPHA_RANGE whose best line of loss on t^-alpha leaves the least residual."""
+    import numpy as np
 
-    def misfit(log_exponent: float) -> float:
-        line = _fit_power(times, losses, math.exp(log_exponent))
-        return math.inf if line is None else 1.0 - line.r2
+    from laneb.statistics.projection import FREE, Projection
 
-    low, high = map(math.log, ALPHA_RANGE)
-    grid = [low + (high - low) * index / 40 for index in range(41)]
-    best = min(range(len(grid)), key=lambda index: misfit(grid[index]))
-    return math.exp(_golden_minimum(misfit, grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]))
-
-
-def _golden_minimum(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function of one minimum in [low, high] is least."""
-    share = (math.sqrt(5) - 1) / 2
-    for _ in range(60):
-        left, right = high - share * (high - low), low + share * (high - low)
-        if function(left) <= function(right):
-            high = right
-        else:
-            low = left
-    return (low + high) / 2
+    return Projection(np.array(times), np.array(losses), offset=FREE).best(np.geomspace(*ALPHA_RANGE, 41))

@@ -120,6 +120,72 @@ def test_a_prior_pulls_a_free_exponent() -> None:
     assert abs(pulled - 0.9) < abs(free - 0.9)
 
 
+NOISY = curve_at(TOKENS, 0.7, 0.5, 0.5) + np.array([2, -2, 1, 2, -3]) * 1e-4
+
+
+def test_the_huber_fit_keeps_to_bounds_of_the_asymptote() -> None:
+    free = fit_loss_curve(TOKENS, NOISY, method="huber")
+    held = fit_loss_curve(TOKENS, NOISY, method="huber", asymptote_bounds=(free.asymptote + 0.05, 2.0))
+    assert held.asymptote == pytest.approx(free.asymptote + 0.05, rel=1e-6)
+    capped = fit_loss_curve(TOKENS, NOISY, method="huber", asymptote_bounds=(0.0, free.asymptote - 0.05))
+    assert capped.asymptote == pytest.approx(free.asymptote - 0.05, rel=1e-6)
+    wide = fit_loss_curve(TOKENS, NOISY, method="huber", asymptote_bounds=(0.0, math.inf))
+    assert wide.asymptote == pytest.approx(free.asymptote, rel=1e-3)
+    with pytest.raises(LossCurveError, match="positive asymptote"):
+        fit_loss_curve(TOKENS, NOISY, method="huber", asymptote_bounds=(-1.0, 0.0))
+
+
+def test_a_prior_pulls_the_huber_fit_as_it_pulls_least_squares() -> None:
+    for sd in (1e-4, 0.05):
+        plain, robust = (
+            fit_loss_curve(TOKENS, NOISY, alpha_prior=(0.9, sd), method=name) for name in ("least_squares", "huber")
+        )
+        assert robust.alpha == pytest.approx(plain.alpha, abs=0.02)
+    assert fit_loss_curve(TOKENS, NOISY, alpha_prior=(0.9, 1e-4), method="huber").alpha == pytest.approx(0.9, abs=1e-3)
+
+
+def test_a_prior_weighs_as_an_observation_of_the_exponent() -> None:
+    """Least squares plus ((alpha - mean) / sd)^2 times the residual variance of the free fit."""
+    mean, sd = 0.9, 0.05
+    free, pulled = fit_loss_curve(TOKENS, NOISY), fit_loss_curve(TOKENS, NOISY, alpha_prior=(mean, sd))
+
+    def objective(alpha: float) -> float:
+        held = fit_loss_curve(TOKENS, NOISY, alpha=alpha)
+        rss = float(((NOISY - held.loss(TOKENS)) ** 2).sum())
+        return rss + max(free.residual_sd**2, (1e-3 * np.ptp(NOISY)) ** 2) * ((alpha - mean) / sd) ** 2
+
+    best = objective(pulled.alpha)
+    assert best < objective(pulled.alpha - 1e-3)
+    assert best < objective(pulled.alpha + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("alpha", [math.nan, "0.5", [0.5]]),
+        ("alpha_bounds", [(0.5, 0.1), (0, 1), 0.5, ("a", "b"), (math.nan, 1)]),
+        ("alpha_prior", [(0.5,), (0.5, 0), (math.nan, 0.3), 0.5]),
+        ("asymptote_bounds", [(1, 0), ("0", 1), 0.5, (math.nan, 1)]),
+        ("delta", [0, -1, math.nan, None, "1e-3"]),
+        ("method", ["least", None]),
+    ],
+)
+def test_an_option_that_is_no_number_of_its_range_is_refused(option: str, values: list) -> None:
+    for value in values:
+        with pytest.raises(LossCurveError):
+            fit_loss_curve(TOKENS, NOISY, **{option: value})
+    with pytest.raises(LossCurveError, match="one of them"):
+        fit_loss_curve(TOKENS, NOISY, alpha=0.5, alpha_prior=(0.5, 0.1))
+
+
+@pytest.mark.parametrize("threshold", [math.nan, math.inf, None, "0.9", [0.9]])
+def test_a_threshold_that_is_no_number_is_refused(threshold: object) -> None:
+    with pytest.raises(ValueError, match="threshold"):
+        solve_horizon(LossCurve(1e4, 0.7, 0.5), threshold)
+    with pytest.raises(ValueError, match="no loss curve"):
+        solve_horizon(None, 0.9)
+
+
 @pytest.mark.parametrize(
     ("tokens", "losses", "says"),
     [

@@ -79,6 +79,32 @@ def test_scaling_all_losses_scales_the_three_terms_alike() -> None:
         assert getattr(doubled, name) == pytest.approx(factor * getattr(plain, name), rel=1e-3), name
 
 
+@pytest.mark.parametrize("slope", [1.0, 0.5])
+def test_a_design_on_one_line_of_horizon_on_size_is_refused(slope: float) -> None:
+    sizes = np.geomspace(1e8, 1e10, 12)
+    tokens = 20 * sizes**slope
+    losses = TRUE["E"] + TRUE["A"] * sizes ** -TRUE["alpha"] + TRUE["B"] * tokens ** -TRUE["beta"]
+    with pytest.raises(ValueError, match="one line"):
+        fit_parametric_law(sizes, tokens, losses)
+
+
+def test_a_design_near_a_line_says_that_it_hardly_tells_the_parameters_apart() -> None:
+    sizes = np.geomspace(1e8, 1e10, 12)
+    tokens = 20 * sizes * np.exp(np.random.default_rng(0).normal(0, 0.02, 12))
+    losses = TRUE["E"] + TRUE["A"] * sizes ** -TRUE["alpha"] + TRUE["B"] * tokens ** -TRUE["beta"]
+    law = fit_parametric_law(sizes, tokens, losses * np.exp(np.random.default_rng(1).normal(0, 0.002, 12)))
+    assert law.condition > 1e6
+    assert "condition number" in law.warnings[0]
+    good = fit_parametric_law(*published_runs(30, 0.01), bootstrap=20)
+    assert good.warnings == ()
+    assert good.condition < 1e4
+    assert good.interval("E") == good.intervals["E"]
+    assert good.intervals["E"][0] < good.interval("E", 0.5)[0]
+    for name, level in (("C", 0.9), ("E", 95)):
+        with pytest.raises(ValueError, match=r"C|level"):
+            good.interval(name, level)
+
+
 def test_every_start_only_falls() -> None:
     sizes, tokens, losses = published_runs(40, 0.02, draw=4)
     problem = LawProblem(
