@@ -304,7 +304,8 @@ def _given_by_environment(environ: Mapping[str, str], problems: list[str]) -> di
 
 
 def _given_by_overrides(stored: Mapping[str, Any], problems: list[str]) -> dict[str, _Given]:
-    known = {knob.key for knob in all_knobs() if knob.section != "places"} | {"places.baseline_results_dir"}
+    known = {knob.key for knob in all_knobs() if knob.section != "places"}
+    known |= {"places.baseline_results_dir", "places.baseline_results_csv"}
     given: dict[str, _Given] = {}
     for key, value in stored.items():
         if key in known:

@@ -60,7 +60,7 @@ def log(files: Sequence[str], as_json: bool, threshold: float | None) -> None:
 
 
 @cli.command(name="import")
-@click.argument("directory", metavar="DIR")
+@click.argument("directory", metavar="DIR|CSV")
 @PROFILE
 @WORK_DIR
 def import_(directory: str, profile: str | None, work_dir: str | None) -> None:

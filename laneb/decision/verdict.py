@@ -247,8 +247,9 @@ def _warnings(
         if verdict.unpaired_seeds:
             seeds = ", ".join(str(seed) for seed in verdict.unpaired_seeds)
             found.append(
-                f"{verdict.mode}: no finished baseline to pair with seed {seeds}; it has to reach the threshold but is "
-                f"in no difference. Add it to LANE_B_BASELINE_SEEDS."
+                f"{verdict.mode}: no finished baseline with a curve to pair with seed {seeds}; it has to reach the "
+                f"threshold but is in no difference. Add a seed that is none of LANE_B_BASELINE_SEEDS there; "
+                f"an imported one that is lacks its log: put it beside its results.csv."
             )
         pooled, measured = verdict.pooled_test.mean_gain_sec, verdict.measured_test.mean_gain_sec
         if pooled is not None and measured is not None and pooled * measured < 0:

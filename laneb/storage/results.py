@@ -77,7 +77,8 @@ def results_fingerprint(at: Locations) -> str | None:
     """Identity of imported results: the content of results.csv and of every log of its directory; None without it."""
     try:
         contents = {"": at.baseline_results_csv.read_bytes()}
-        contents |= {log.name: log.read_bytes() for log in at.baseline_results_dir.glob("*.log")}
+        # Packed logs too.
+        contents |= {log.name: log.read_bytes() for log in at.baseline_results_dir.glob("*.log*") if log.is_file()}
     except OSError:
         return None
     return canonical_hash({name: hashlib.sha256(data).hexdigest() for name, data in contents.items()})

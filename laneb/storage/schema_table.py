@@ -74,7 +74,7 @@ def parse_schema_csv(text: str, path: str) -> list[SchemaRow]:
         unknown = [name for name in table.header if name not in SCHEMA_COLUMNS]
         parts = [
             *([f"missing {', '.join(missing)}"] if missing else []),
-            *([f"unknown {', '.join(map(repr, unknown))}"] if unknown else []),
+            *([f"unknown {', '.join(unknown)}"] if unknown else []),
         ]
         difference = "; ".join(parts) or "the columns are in another order"
         raise StorageError(f"{path} line 1: not the header of the lane B schema: {difference}.")
@@ -97,17 +97,18 @@ def _check_row(values: Mapping[str, Any], where: str) -> None:
 
 
 def _text(row: TableRow, values: Mapping[str, Any], table: Table) -> str:
-    """A row's own text where every reader of CSV takes it for what it is, else the row as we write it."""
+    """A row's own text where every reader of CSV takes it for what it is, else its cells in that form."""
     body, end = row.text.rstrip("\r\n"), "\r\n" if row.text.endswith("\r\n") else "\n"
-    numbers = [cell.strip() for cell, kind in zip(row.cells, COLUMN_TYPES.values(), strict=True) if kind is not str]
-    plain = (
-        table.separator == ","
-        and next(csv.reader(io.StringIO(body, newline=""))) == list(row.cells)
-        and all(cell == "" or _is_number(cell) for cell in numbers)
-    )
-    if plain and not row.text.endswith("\r"):
+    cells = [
+        cell if kind is str or _is_number(cell) else "" if values[name] is None else repr(values[name])
+        for (name, kind), cell in zip(COLUMN_TYPES.items(), row.cells, strict=True)
+    ]
+    same = table.separator == "," and next(csv.reader(io.StringIO(body, newline=""))) == cells
+    if same and not row.text.endswith("\r"):
         return row.text
-    return row_from_values(values).text.removesuffix("\n") + end
+    text = io.StringIO()
+    csv.writer(text, lineterminator=end).writerow(cells)
+    return text.getvalue()
 
 
 def _is_number(cell: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from laneb.records.base import canonical_hash
 from laneb.records.runs import RunResult
 from laneb.storage.results import ResultsError, latest_rows, read_results
-from laneb.training.log import LogError, TrainingLog, parse_log, run_result_from_log
+from laneb.training.log import LogError, NoLogError, TrainingLog, parse_logs, run_result_from_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 RUN_COLUMNS = ("depth", "max_seq_len", "device_batch_size", "warmdown_ratio")
 """What a log does not say about its run and the row does."""
+
+RESULTS_NAMES = ("results.csv", "baseline_results.csv")
+"""What the file of the rows is called in a directory of results, in the order of preference."""
+
+LOG_ENDS = ("", ".gz", ".zst")
+"""What the packed forms of a log add to its name."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,24 @@ class ImportedResults:
     warnings: list[str]
 
 
+def results_place(given: AnyPath) -> tuple[AnyPath, AnyPath]:
+    """The directory of results, and its file of rows, of what a person named: the directory, or the file itself.
+
+    Raises:
+        ResultsError: neither is there; says which names are looked for.
+    """
+    if given.is_file():
+        return given.parent, given
+    if not given.is_dir():
+        raise ResultsError(f"{given} is not there: give a directory with {RESULTS_NAMES[0]} in it, or the CSV's path.")
+    for name in RESULTS_NAMES:
+        if (given / name).is_file():
+            return given, given / name
+    tables = sorted(path.name for path in given.glob("*.csv"))
+    hint = f"; there is {', '.join(tables[:5])}: if that is it, give its path" if tables else ""
+    raise ResultsError(f"{given} holds no {' and no '.join(RESULTS_NAMES)}{hint}.")
+
+
 def check_results_directory(
     directory: AnyPath,
     required_seeds: Iterable[int],
@@ -47,7 +71,8 @@ def check_results_directory(
     """Check a results directory; nothing in it is written.
 
     The latest row of a seed counts. Its log is `baseline_d<depth>_s<seed>_train.log`, or the only log in the directory
-    whose name has `_s<seed>`. A cell that is empty or -1 contradicts nothing.
+    whose name has `_s<seed>`, packed or not; of a log of several runs it is the one that has the row's lowest bpb. A
+    cell that is empty or -1 contradicts nothing.
 
     Args:
         directory: holds the logs, and results.csv unless `csv_path` says otherwise.
@@ -73,7 +98,10 @@ def check_results_directory(
             if check.row["seed"] in set(required_seeds):
                 check.keep_run(log, n_scaling_params, runs)
         elif check.row["seed"] in set(required_seeds):
-            check.warn("has no log in the directory, so that its curve is unknown: it counts for the threshold alone")
+            check.warn(
+                "has no readable log in the directory, so that its curve is unknown: it counts for the threshold alone "
+                f"and is in no difference. Looked for: baseline_d{check.row['depth']}_s{check.row['seed']}_train.log"
+            )
         warnings += check.warnings
     return ImportedResults(rows, runs, warnings)
 
@@ -100,8 +128,12 @@ def _require(latest: pd.DataFrame, seeds: list[int], path: str) -> None:
 def _misdated(rows: pd.DataFrame, latest: pd.DataFrame, path: str) -> list[str]:
     """Warnings for seeds whose last row in the file is dated before another: the file may have been sorted."""
     warnings = []
+    # Dates that a spreadsheet turned into its own form (20.02.2026 06:53) have no order as text.
+    dated = rows[rows["timestamp"].str.match(r"\d{4}-\d\d-\d\dT")]
     for line, row in latest.iterrows():
-        newer = rows[(rows["seed"] == row["seed"]) & (rows["timestamp"] > row["timestamp"])]
+        if line not in dated.index:
+            continue
+        newer = dated[(dated["seed"] == row["seed"]) & (dated["timestamp"] > row["timestamp"])]
         if not newer.empty:
             warnings.append(
                 f"{path}: seed {row['seed']}: line {line} counts, as the last one, but line {newer.index[-1]} is dated "
@@ -114,17 +146,26 @@ def _find_log(directory: AnyPath, check: _RowCheck) -> TrainingLog | None:
     """The log of a row, or None with a warning where several could be it."""
     seed, depth = check.row["seed"], check.row["depth"]
     exact = directory / f"baseline_d{depth}_s{seed}_train.log"
-    named = re.compile(rf".*_s{seed}([_.].*)?\.log$")
-    found = [exact] if exact.is_file() else sorted(p for p in directory.glob("*.log") if named.match(p.name))
+    named = re.compile(rf".*_s{seed}([_.].*)?\.log(\.gz|\.zst)?$")
+    found = [path for end in LOG_ENDS if (path := exact.with_name(exact.name + end)).is_file()][:1]
+    found = found or sorted(p for p in directory.glob("*.log*") if named.match(p.name))
     if len(found) > 1:
         check.warn(
             f"could have one of the logs {', '.join(p.name for p in found)}; none is {exact.name}, so none counts"
         )
         return None
     try:
-        return parse_log(found[0]) if found else None
+        return check.run_of(parse_logs(found[0])) if found else None
+    except NoLogError as error:
+        check.warn(f"has a file in the place of its log that is none, so it does not count: {error}")
+        return None
     except LogError as error:
         raise ResultsError(f"{check.where}: {error}") from error
+
+
+def _same(lowest: float, log: TrainingLog) -> bool:
+    """Whether a row's lowest bpb is the log's, which is rounded to what it prints."""
+    return log.min_val_bpb is not None and abs(lowest - log.min_val_bpb) <= 0.5000001 * 10.0**-log.bpb_decimals
 
 
 @dataclass
@@ -147,6 +188,17 @@ class _RowCheck:
         """A number of the row, or None where it says nothing: empty, or -1."""
         value = self.row[name]
         return None if value is None or value == -1 else float(value)
+
+    def run_of(self, logs: list[TrainingLog]) -> TrainingLog | None:
+        """The row's run among those of a log: the one with its lowest bpb, else the last; None where runs are mixed."""
+        lowest = self.known("min_val_bpb")
+        for log in logs:
+            for warning in log.warnings:
+                self.warn(f"has a doubtful log ({log.path}): {warning}")
+        if any("print in turns" in warning for log in logs for warning in log.warnings):
+            return None
+        fitting = [log for log in logs if lowest is not None and log.min_val_bpb is not None and _same(lowest, log)]
+        return fitting[-1] if fitting else logs[-1]
 
     def compare(self, log: TrainingLog) -> None:
         """Refuse a log of another run; warn about what differs without saying so."""
@@ -172,8 +224,7 @@ class _RowCheck:
         lowest = self.known("min_val_bpb")
         if lowest is None or log.min_val_bpb is None:
             return
-        # The log's is rounded to what it prints.
-        if abs(lowest - log.min_val_bpb) > 0.5000001 * 10.0**-log.bpb_decimals:
+        if not _same(lowest, log):
             end = "" if log.complete else ", which did not end"
             raise self.refuse(
                 log, f"seed {self.row['seed']}'s min_val_bpb is {lowest:.10g} and the lowest in its log{end}, "

@@ -112,21 +112,20 @@ def schema(separator: str = ",", end: str = "\n", after: str = "", **cells: str)
 
 
 @pytest.mark.parametrize(
-    ("content", "as_it_was"),
+    "content",
     [
-        (schema(end="\r\n").encode("utf-8-sig"), True),
-        (schema().encode("utf-16"), True),
-        (schema(after=",,").encode(), False),
-        (schema(time_to_target_sec_extrapolated="None").encode(), False),
-        (schema(end="\r").encode(), False),
-        (schema(";", target_metric_threshold="0,925622", time_to_target_sec_measured="16.369,8").encode(), False),
+        schema(end="\r\n").encode("utf-8-sig"),
+        schema().encode("utf-16"),
+        schema(after=",,").encode(),
+        schema(time_to_target_sec_extrapolated="None").encode(),
+        schema(end="\r").encode(),
+        schema(";", target_metric_threshold="0,925622", time_to_target_sec_measured="16.369,8").encode(),
     ],
 )
-def test_a_schema_csv_is_read_as_results_are_and_exported_as_every_reader_takes_it(content, as_it_was):
+def test_a_schema_csv_is_read_as_results_are_and_exported_as_every_reader_takes_it(content):
     [plain] = parse_schema_csv(schema(), "x.csv")
     [row] = parse_schema_csv(decode_table(content, "x.csv"), "x.csv")
     assert row.values == plain.values
-    assert (row.text.strip() == plain.text.strip()) == as_it_was
-    exported = render_schema_csv([row.text])
-    assert parse_schema_csv(exported, "x.csv")[0].values == plain.values
-    assert len(next(line for line in exported.splitlines()[1:]).split(",")) == len(SCHEMA_COLUMNS)
+    # The text is a row's identity in the table: the same file, saved by a spreadsheet, is no other row.
+    assert row.text.strip() == plain.text.strip()
+    assert parse_schema_csv(render_schema_csv([row.text]), "x.csv")[0].values == plain.values

@@ -1,10 +1,11 @@
+import gzip
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
 from laneb.storage.results import RESULTS_COLUMNS, ResultsError
-from laneb.training.imports import check_results_directory
+from laneb.training.imports import check_results_directory, results_place
 
 STEP_TOKENS = 16384
 N_SCALING = 110_101_632
@@ -150,7 +151,7 @@ def test_a_ratio_cut_to_whole_steps_is_no_difference(tmp_path: Path):
 
 def test_a_row_without_a_log_counts_for_the_threshold_alone(tmp_path: Path):
     found = check_results_directory(write(tmp_path, row(41)), [41])
-    assert found.runs == [] and "has no log in the directory" in found.warnings[0]
+    assert found.runs == [] and "has no readable log in the directory" in found.warnings[0]
 
 
 def test_a_log_under_another_name_is_found_when_only_one_has_the_seed(tmp_path: Path):
@@ -196,3 +197,45 @@ def test_a_directory_in_a_bucket_is_checked_as_a_folder(tmp_path: Path):
     for path in write(tmp_path, row(41), logs={name(41): log()}).iterdir():
         (bucket / path.name).write_text(path.read_text())
     assert [run.seed for run in check_results_directory(bucket, [41]).runs] == [41]
+
+
+def test_packed_logs_are_read(tmp_path: Path):
+    write(tmp_path, row(41), row(42))
+    (tmp_path / f"{name(41)}.gz").write_bytes(gzip.compress(log().encode()))
+    (tmp_path / "mine_s42.log.gz").write_bytes(gzip.compress(log().encode()))
+    found = check_results_directory(tmp_path, [41, 42])
+    assert ([run.seed for run in found.runs], found.warnings) == ([41, 42], [])
+
+
+def test_of_a_log_of_several_runs_the_one_that_fits_the_row_counts(tmp_path: Path):
+    text = log(0.93) + log(0.91).replace("16,384", "8,192")
+    write(tmp_path, row(41), logs={name(41): text})
+    assert check_results_directory(tmp_path, [41]).runs[0].total_batch_size == STEP_TOKENS
+    write(tmp_path, row(41, 0.92), logs={name(41): text})
+    with pytest.raises(ResultsError, match=r"0\.92 and the lowest in its log, 0\.91"):
+        check_results_directory(tmp_path, [41])
+
+
+def test_a_file_that_is_no_log_is_named_and_its_row_counts_alone(tmp_path: Path):
+    write(tmp_path, row(41), logs={name(41): "iter 10: loss 3.2430, time 18.50ms, mfu 20.14%\n"})
+    found = check_results_directory(tmp_path, [41])
+    assert found.runs == [] and "nanoGPT" in found.warnings[0] and "Looked for: " in found.warnings[1]
+
+
+def test_dates_in_the_form_of_a_spreadsheet_are_not_put_in_order(tmp_path: Path):
+    write(
+        tmp_path, row(41, timestamp="20.02.2026 06:53"), row(41, timestamp="03.01.2026 06:53"), logs={name(41): log()}
+    )
+    assert check_results_directory(tmp_path, [41]).warnings == []
+
+
+def test_the_directory_or_the_csv_may_be_named(tmp_path: Path):
+    write(tmp_path, row(41))
+    assert results_place(tmp_path) == results_place(tmp_path / "results.csv") == (tmp_path, tmp_path / "results.csv")
+    (tmp_path / "results.csv").rename(tmp_path / "baseline_results.csv")
+    assert results_place(tmp_path)[1].name == "baseline_results.csv"
+    (tmp_path / "baseline_results.csv").rename(tmp_path / "mine.csv")
+    with pytest.raises(ResultsError, match=r"holds no results\.csv .*there is mine\.csv: if that is it, give its path"):
+        results_place(tmp_path)
+    with pytest.raises(ResultsError, match="is not there: give a directory"):
+        results_place(tmp_path / "nowhere")
