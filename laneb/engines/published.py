@@ -18,6 +18,7 @@ from laneb.training.run_directory import (
     LOG,
     RESULT,
     SPEC,
+    WEIGHTS,
     prepare_held,
     read_result,
 )
@@ -157,7 +158,7 @@ class Publisher:
             self._tidy()
 
     def finish(self) -> None:
-        """Publish the rest, and the result as the last.
+        """Publish the rest, the result as the last, and drop the checkpoints that the run dropped then.
 
         Raises:
             LeaseLostError, StorageError: as `publish`.
@@ -165,6 +166,7 @@ class Publisher:
         self.publish(whole_log=True)
         self._lease.check()
         shared.upload(self._source / RESULT, self._run / RESULT)
+        self._tidy()
 
     def _send_text(self, name: str) -> None:
         try:
@@ -187,7 +189,7 @@ class Publisher:
                     shared.remove(self._run / folder / name)
 
     def _kept(self) -> list[str]:
-        names = []
+        names = [WEIGHTS] if (self._source / WEIGHTS).exists() else []
         for folder in (CHECKPOINTS, CHECKOUT_CHECKPOINTS):
             for parent, _, files in os.walk(self._source / folder):
                 names += [(Path(parent) / file).relative_to(self._source).as_posix() for file in files]
