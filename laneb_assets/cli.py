@@ -127,6 +127,17 @@ def export(run: str, directory: str, tag: str, profile: str | None, work_dir: st
     export_command(run, directory, tag, profile, work_dir)
 
 
+@cli.command()
+@click.option("--open", "show", is_flag=True, help="Open it in the browser.")
+@PROFILE
+@WORK_DIR
+def report(show: bool, profile: str | None, work_dir: str | None) -> None:
+    """Write the report, one page that can be sent, of what there is now; print its path."""
+    from laneb_assets.commands.report import report_command
+
+    report_command(profile, work_dir, show=show)
+
+
 def main(arguments: Any = None) -> None:
     """Run the command line: errors are one or two lines on stderr, exit 2 for bad settings or input."""
     try:

@@ -6,10 +6,7 @@ from typing import Any
 import dagster as dg
 
 from laneb.settings import Settings
-from laneb_assets.names import key_of
-
-EXPERIMENT_TAG = "laneb/experiment"
-"""On the runs of jobs: whose they are. A job launched by its name selects no assets that would tell."""
+from laneb_assets.names import EXPERIMENT_TAG, key_of
 
 BY_PARTITION = {"baselines": "baseline_runs", "calibration": "calibration_runs", "candidates": "candidate_runs"}
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import dagster as dg
 
+from laneb.knobs import EXPERIMENT_SECTIONS
 from laneb.settings import Settings
 from laneb.storage.store import Store
 from laneb_assets.dagster_internals import BaseAssetGraph
-from laneb_assets.names import EXPERIMENT, key_of
+from laneb_assets.names import EXPERIMENT, key_of, settings_asset
+
+SECTION_ASSETS = frozenset(settings_asset(section.title) for section in EXPERIMENT_SECTIONS)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Lane:
 
     def holds_settings(self, name: str) -> bool:
         """Whether an asset is `experiment` or one of its sections: all made by one op."""
-        return self.graph.get(self.key(name)).group_name == EXPERIMENT
+        return name == EXPERIMENT or name in SECTION_ASSETS
 
     @property
     def settings_keys(self) -> list[dg.AssetKey]:

@@ -5,8 +5,17 @@ import dagster as dg
 EXPERIMENT = "experiment"
 """The asset of the resolved settings."""
 
+SETTINGS = "settings"
+"""The group of the settings sections, out of the way of what is made."""
+
 TRAINED = ("baseline_runs", "calibration_runs", "candidate_runs")
 """The assets whose partitions are training runs."""
+
+
+EXPERIMENT_TAG = "laneb/experiment"
+"""On assets, and on the runs of jobs: whose they are. A job launched by its name selects no assets that would tell."""
+
+OWNERS = ("team:laneb",)
 
 
 def key_of(experiment: str, name: str) -> dg.AssetKey:

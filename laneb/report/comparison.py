@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+    from laneb.storage.warehouse import Warehouse
+
 COMPARISON_COLUMNS = ("experiment", "arm", "runs", "ratio", "threshold", "median bpb", "median time")
 
 
@@ -28,6 +30,12 @@ def comparison_rows(arms: pd.DataFrame) -> list[tuple[str, ...]]:
         )
         for arm in arms.to_dict("records")
     ]
+
+
+def side_by_side(warehouse: Warehouse) -> list[tuple[str, ...]]:
+    """The rows of a table that several experiments share; none where there is one alone."""
+    arms = warehouse.arms()
+    return comparison_rows(arms) if arms["experiment"].nunique() > 1 else []
 
 
 def comparison_markdown(rows: list[tuple[str, ...]]) -> str:

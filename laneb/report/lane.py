@@ -13,7 +13,7 @@ from laneb.records.baseline import BaselineThreshold
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
-from laneb.report.answer import Answer, answer_of
+from laneb.report.answer import CLOCK_MEANINGS, Answer, answer_of
 from laneb.storage import roles
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ class Report:
         """A row per run, of `ARM_COLUMNS`."""
         return [] if self.verdict is None else [_arm_row(arm) for arm in self.verdict.arms]
 
+    def arm_table(self) -> str:
+        """The runs as a table in Markdown."""
+        lines = [ARM_COLUMNS, ("---",) * len(ARM_COLUMNS), *self.arm_rows()]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
     def tally_line(self) -> str:
         """Who won the seeds among candidates, and the `lane_b_decision` that follows; empty without rows."""
         if self.summary is None:
@@ -128,19 +133,13 @@ class Report:
 
     def markdown(self) -> str:
         """The report as Markdown."""
-        rows = self.arm_rows()
-        table = [
-            "| " + " | ".join(ARM_COLUMNS) + " |",
-            "|" + "---|" * len(ARM_COLUMNS),
-            *("| " + " | ".join(row) + " |" for row in rows),
-            "",
-        ]
+        table = [self.arm_table(), "", *(f"*{name}*: {meaning}." for name, meaning in CLOCK_MEANINGS.items()), ""]
         lines = [
             f"**{self.answer.sentence}.**",
             "",
             *(f"- {reason}" for reason in self.reasons),
             "",
-            *(table if rows else []),
+            *(table if self.verdict else []),
             *(text for line in self.lines() for text in (f"{line[:1].upper()}{line[1:]}.", "")),
             *(["**Warnings**", "", *(f"- {warning}" for warning in self.warnings)] if self.warnings else []),
         ]

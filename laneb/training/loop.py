@@ -18,6 +18,7 @@ from laneb.model.scaling import flops_per_token
 from laneb.records.base import utc_now
 from laneb.records.runs import ContextLosses, RunResult, RunStatus, ValidationPoint
 from laneb.training import checkpoint, hardware, log_lines
+from laneb.training.code_version import code_commit
 from laneb.training.data import context_rows, validation_batches
 from laneb.training.evaluation import bits_per_byte, loss_by_context
 from laneb.training.interruption import Interrupted
@@ -356,6 +357,7 @@ class Training:
             wall_time_sec=self._wall_seconds(),
             peak_mem_mib=peak,
             device=self.device.name,
+            git_commit=code_commit(),
         )
 
     def _wall_seconds(self) -> float:

@@ -15,7 +15,7 @@ from laneb_assets.assets.summary import summary_assets
 
 def lane_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Every asset of an experiment."""
-    return [
+    assets = [
         *experiment_assets(settings),
         *corpus_assets(settings),
         *baseline_assets(settings),
@@ -25,3 +25,4 @@ def lane_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         *candidate_assets(settings),
         *summary_assets(settings),
     ]
+    return [linked for linked in dg.with_source_code_references(assets) if isinstance(linked, dg.AssetsDefinition)]

@@ -11,7 +11,7 @@ from laneb.storage.products import SOURCE_HASH
 from laneb.storage.results import read_results, results_fingerprint
 from laneb.storage.store import Store
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_metadata, run_spec
+from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, run_spec
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Stored, Training
 from laneb_assets.views.frames import BaselineResultsFrame, checked, column_schema
@@ -60,7 +60,8 @@ def baseline_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tra
     result = trainer.train(context, spec)
     log = store.locations.baseline_results_dir / f"baseline_d{spec.depth}_s{spec.seed}_train.log"
     result = keep(store, result, role=roles.baseline_role(spec.seed), log=log)
-    return materialized(result, log, **run_metadata(result))
+    picture = {"curves": run_curves(store, [("baseline", result)])}
+    return materialized(result, log, extra=picture, **run_metadata(result))
 
 
 def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:

@@ -8,7 +8,7 @@ from laneb.settings import Settings
 from laneb.storage import roles
 from laneb.storage.products import horizon_and_seed
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_metadata, run_spec
+from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, run_spec
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Stored, Training
 from laneb_assets.views.metadata import materialized
@@ -48,7 +48,8 @@ def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: 
     log = store.locations.log_dir / f"laneb_calib_{steps}{suffix}.log"
     role = roles.calibration_role(steps, seed)
     result = keep(store, result, role=role, log=log)
-    return materialized(result, log, **run_metadata(result))
+    picture = {"curves": run_curves(store, [("calibration", result)])}
+    return materialized(result, log, extra=picture, **run_metadata(result))
 
 
 def calibration_points(store: Stored) -> dg.MaterializeResult:

@@ -7,17 +7,17 @@ from laneb.decision.rows import run_time_to_target, schema_rows
 from laneb.records.candidates import MODES
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
-from laneb.records.runs import MadeFor
+from laneb.records.runs import MadeFor, RunResult
 from laneb.settings import Settings
 from laneb.storage.atomic import StorageError
 from laneb.storage.roles import candidate_role
 from laneb.storage.roles import candidate_runs as results_of
 from laneb.training.log_lines import times_to_target, tracking
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_spec
+from laneb_assets.assets.training_runs import keep, run_curves, run_spec
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Duck, Stored, Training
-from laneb_assets.views.frames import SchemaRowsFrame, checked, column_schema
+from laneb_assets.views.frames import SchemaRowsFrame, checked, inference_schema_columns
 from laneb_assets.views.metadata import materialized
 
 
@@ -50,7 +50,8 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
     """The inferred ratio and 1.05 times it, trained to their ends; or one fallback run when inference is no basis."""
     experiment, inference = store.read(Experiment), store.read(Inference)
     seed = int(context.partition_key)
-    metadata = {}
+    metadata: dict[str, object] = {}
+    results: list[RunResult] = []
     planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
     for candidate in planned:
         result = trainer.train(context, run_spec(store, seed=seed, ratio=candidate.ratio))
@@ -64,6 +65,7 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
             before=tracking(inference.target_metric_threshold) + "\n",
             after="\n".join([*times_to_target(time), ""]),
         )
+        results.append(result)
         metadata |= {
             f"{candidate.mode}_ratio": candidate.ratio,
             f"{candidate.mode}_realised_ratio": result.realised_ratio,
@@ -73,7 +75,12 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
         }
     for mode in set(MODES) - {candidate.mode for candidate in planned}:
         store.forget_run(candidate_role(mode, seed))
-    return materialized(version=store.data_version("candidate_runs", context.partition_key), **metadata)
+    made = [(candidate.mode, run) for candidate, run in zip(planned, results, strict=True)]
+    return materialized(
+        version=store.data_version("candidate_runs", context.partition_key),
+        extra={"curves": run_curves(store, made)},
+        **metadata,
+    )
 
 
 def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
@@ -99,6 +106,6 @@ def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse
     return materialized(
         path=warehouse.path,
         version=campaign.content_hash(),
-        extra=column_schema(frame),
+        extra=inference_schema_columns(frame),
         rows_written=written,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from laneb.settings import Settings
-from laneb_assets.names import TRAINED, key_of, settings_asset
+from laneb_assets.names import EXPERIMENT_TAG, OWNERS, TRAINED, key_of, settings_asset
 
 
 def lane_asset(
@@ -47,6 +47,8 @@ def lane_asset(
         partitions_def=partitions,
         group_name=group,
         kinds=set(kinds),
+        owners=OWNERS,
+        tags={EXPERIMENT_TAG: experiment},
         pool=pool,
     )(function)
 

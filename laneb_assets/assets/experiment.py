@@ -13,7 +13,7 @@ from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
 from laneb.training.checkout_knobs import set_by_someone
 from laneb.training.spec import trainer_fingerprint
 from laneb_assets.assets.launchpad import OVERRIDES, RESET, launchpad_config
-from laneb_assets.names import EXPERIMENT, key_of, settings_asset
+from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, OWNERS, SETTINGS, key_of, settings_asset
 from laneb_assets.resources import Stored
 
 
@@ -76,6 +76,8 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
             group_name=EXPERIMENT,
             code_version=settings.given_fingerprint,
             kinds={"toml"},
+            owners=OWNERS,
+            tags={EXPERIMENT_TAG: settings.experiment},
             description=(
                 "The resolved settings. Materialize with config in the launchpad to override single knobs; without "
                 "config, the overrides that are kept stay."
@@ -85,7 +87,9 @@ def _specs(settings: Settings) -> list[dg.AssetSpec]:
             dg.AssetSpec(
                 key_of(settings.experiment, settings_asset(section.title)),
                 deps=[root],
-                group_name=EXPERIMENT,
+                group_name=SETTINGS,
+                owners=OWNERS,
+                tags={EXPERIMENT_TAG: settings.experiment},
                 description=f"The knobs of [{section.title}]: {section.__doc__}",
             )
             for section in EXPERIMENT_SECTIONS

@@ -3,14 +3,16 @@
 import dagster as dg
 
 from laneb.records.experiment import Experiment
-from laneb.report.comparison import comparison_markdown, comparison_rows
+from laneb.report.comparison import comparison_markdown, side_by_side
+from laneb.report.curves import lane_curves
 from laneb.report.lane import report_of
 from laneb.settings import Settings
 from laneb.storage.atomic import write_text
 from laneb.storage.looks import read_looks, record_looks
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Duck, Stored
-from laneb_assets.views.frames import SchemaRowsFrame, checked, column_schema
+from laneb_assets.views.curves import curves_figure
+from laneb_assets.views.frames import SchemaRowsFrame, checked
 from laneb_assets.views.metadata import materialized
 from laneb_assets.views.page import report_page
 from laneb_assets.views.plots import crossing_times_figure, plotted
@@ -44,8 +46,9 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     path = store.write(report.verdict)
     record_looks(warehouse, experiment.experiment, [mode.look for mode in report.verdict.modes if mode.look])
     crossing_times = plotted(store, "crossing_times", crossing_times_figure(report.verdict))
-    arms = warehouse.arms()
-    experiments = comparison_rows(arms) if arms["experiment"].nunique() > 1 else []
+    threshold = report.verdict.threshold
+    curves = plotted(store, "curves", curves_figure(lane_curves(store, experiment, threshold), threshold))
+    experiments = side_by_side(warehouse)
     markdown = report.markdown() + comparison_markdown(experiments)
     write_text(store.locations.summary_md, markdown)
     page = store.locations.report_html
@@ -53,13 +56,13 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     return materialized(
         report.verdict,
         path,
-        answer=report.answer.sentence,
+        first={
+            "answer": f"{report.answer.sentence}.",
+            "curves": curves,
+            "runs": dg.MetadataValue.md(report.arm_table()),
+            "report": dg.MetadataValue.path(str(page)),
+        },
         decision=report.verdict.decision,
         ratio=report.inference.inferred_target_param_data_ratio if report.inference else None,
-        extra={
-            "crossing_times": crossing_times,
-            "report": dg.MetadataValue.path(str(page)),
-            "summary": dg.MetadataValue.md(markdown),
-            **column_schema(rows),
-        },
+        extra={"crossing_times": crossing_times, "summary": dg.MetadataValue.md(markdown)},
     )

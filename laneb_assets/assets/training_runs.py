@@ -1,14 +1,21 @@
 """What the three trained assets share: the spec of a run, and its result kept with its log."""
 
+from collections.abc import Sequence
+
+import dagster as dg
+
 from laneb.places import AnyPath
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.runs import MadeFor, RunResult
+from laneb.report.curves import curve_of, lane_curves, threshold_so_far
 from laneb.storage.atomic import write_text
 from laneb.storage.checksums import checksum
 from laneb.storage.store import Store
 from laneb.training.run_log import run_log
 from laneb.training.spec import RunSpec, lane_spec
+from laneb_assets.views.curves import curves_figure
+from laneb_assets.views.plots import plotted
 
 
 def run_spec(store: Store, *, seed: int, steps: int = -1, ratio: float | None = None) -> RunSpec:
@@ -41,6 +48,17 @@ def keep(
     )
     store.write_run(role, kept)
     return kept
+
+
+def run_curves(store: Store, made: Sequence[tuple[str, RunResult]]) -> dg.MetadataValue:
+    """The curves of the runs that were made, each in its arm, before the lane's other runs."""
+    experiment = store.read(Experiment)
+    threshold = threshold_so_far(store, experiment)
+    own = [curve_of(run, arm, threshold) for arm, run in made]
+    shown = {(curve.arm, curve.seed, curve.steps) for curve in own}
+    others = [c for c in lane_curves(store, experiment, threshold) if (c.arm, c.seed, c.steps) not in shown]
+    name = "run_" + "_".join(dict.fromkeys(run.run_id for _, run in made))
+    return plotted(store, name, curves_figure(own, threshold, others))
 
 
 def run_metadata(result: RunResult) -> dict[str, object]:

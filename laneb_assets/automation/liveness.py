@@ -9,7 +9,7 @@ import socket
 import dagster as dg
 import psutil
 
-from laneb_assets.jobs import EXPERIMENT_TAG
+from laneb_assets.names import EXPERIMENT_TAG
 
 HOST_TAG = "laneb/host"
 """On runs that `laneb run` starts: the machine that their process is on."""

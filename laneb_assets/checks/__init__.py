@@ -5,6 +5,7 @@ import dagster as dg
 from laneb.settings import Settings
 from laneb_assets.assets.declaring import lane_check
 from laneb_assets.checks.gates import (
+    a_candidate_beats_the_baseline,
     baselines_finished,
     calibration_finished,
     candidates_finished,
@@ -31,4 +32,5 @@ def lane_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     ]
     if settings.baseline.source == "runs":
         checks.append(lane_check(settings, baselines_finished, asset="baseline_runs", blocking=True))
+    checks.append(lane_check(settings, a_candidate_beats_the_baseline, asset="lane_b_summary", blocking=False))
     return [*checks, inference_gates(settings.experiment)]

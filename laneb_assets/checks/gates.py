@@ -16,12 +16,15 @@ from laneb.inference.gates import GATE_NAMES
 from laneb.records.calibration import Calibration
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
-from laneb.records.inference import Inference
+from laneb.records.inference import Gate, Inference
 from laneb.records.runs import RunResult
 from laneb.records.statistics import DatasetStats
+from laneb.records.verdict import Verdict
+from laneb.report.answer import CLOCKS, answer_of
 from laneb.storage import roles
 from laneb_assets.names import key_of
 from laneb_assets.resources import Stored
+from laneb_assets.views.metadata import finite_numbers, significant
 
 
 def _finished(runs: Iterable[RunResult]) -> dg.AssetCheckResult:
@@ -137,24 +140,79 @@ def realised_as_requested(store: Stored) -> dg.AssetCheckResult:
     )
 
 
+def a_candidate_beats_the_baseline(store: Stored) -> dg.AssetCheckResult:
+    """The verdict: ACCEPT, on candidates at the inferred ratio against the baseline of the same seed."""
+    verdict, inference = store.read(Verdict), store.read(Inference)
+    answer = answer_of(inference, verdict)
+    judged = next((mode for mode in verdict.modes if mode.mode == verdict.mode), verdict.modes[0])
+    test = judged.pooled_test if judged.deciding_clock == "pooled_step" else judged.measured_test
+    numbers = {"mean_gain_sec": test.mean_gain_sec, "mean_gain_relative": test.mean_gain_relative}
+    numbers |= {"p": judged.p_adjusted, "pairs": float(test.pairs)}
+    return dg.AssetCheckResult(
+        passed=answer.kind == "ACCEPT",
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{answer.sentence}.",
+        metadata={"decision": verdict.decision, "clock": CLOCKS[judged.deciding_clock], **finite_numbers(numbers)},
+    )
+
+
+GATE_MEANINGS = {
+    "finished_runs": "every calibration run trained to its horizon with finite losses",
+    "statistics_quality": "the power laws fitted to the corpus are of good quality, so that their exponent may be used",
+    "plausible_exponent": "the exponent in use is one that language data can have",
+    "solved": "the fitted curve reaches the threshold at some horizon",
+    "feasible": "that horizon can be trained: it is within LANE_B_UNREACHABLE_MULT times the default ratio",
+    "fit_quality": "the exponent in use is one that the finished runs allow",
+    "noise_below_spread": "the losses of the horizons differ by more than runs of one horizon do",
+    "bracketed": "the answer lies between the calibrated horizons",
+    "extrapolation": "the answer lies near the calibrated horizons, where not between them",
+    "interval": "the 95 % interval of the ratio is narrow enough to act on",
+    "warmdown_pays": "a run that ends at a horizon is better there than a longer run on its way",
+}
+"""What each gate asks, whatever it finds."""
+
+GATE_VALUES = {
+    "finished_runs": "runs",
+    "statistics_quality": "r2",
+    "plausible_exponent": "exponent",
+    "solved": "tokens",
+    "feasible": "tokens",
+    "fit_quality": "exponent",
+    "noise_below_spread": "bpb",
+    "bracketed": "tokens",
+    "extrapolation": "factor",
+    "interval": "relative_width",
+    "warmdown_pays": "gain_bpb",
+}
+"""What each gate's number is."""
+
+
+def _numbers(gate: Gate) -> dict[str, float | None]:
+    """A gate's value and limit, also under the name of what they are."""
+    what = GATE_VALUES[gate.name]
+    numbers = {"value": gate.value, "limit": gate.limit, what: gate.value, f"{what}_limit": gate.limit}
+    return {name: number if number is None else significant(number) for name, number in numbers.items()}
+
+
 def inference_gates(experiment: str) -> dg.AssetChecksDefinition:
     """The gates of the inference, each with its numbers, its limit and what to do."""
     asset = key_of(experiment, "ratio_inference")
 
     @dg.multi_asset_check(
         name=f"{experiment}__inference_gates",
-        specs=[dg.AssetCheckSpec(name, asset=asset) for name in GATE_NAMES],
+        specs=[dg.AssetCheckSpec(name, asset=asset, description=GATE_MEANINGS[name]) for name in GATE_NAMES],
     )
     def gates(store: Stored) -> Iterable[dg.AssetCheckResult]:
         for gate in store.read(Inference).gates:
-            metadata = {"value": gate.value, "limit": gate.limit}
+            finding, _, remedy = gate.message.partition(". ")
+            named = {**_numbers(gate), "found": finding, "remedy": remedy if not gate.passed else None}
             yield dg.AssetCheckResult(
                 asset_key=asset,
                 check_name=gate.name,
                 passed=gate.passed,
                 severity=dg.AssetCheckSeverity.ERROR if gate.severity == "blocking" else dg.AssetCheckSeverity.WARN,
                 description=gate.message,
-                metadata={name: number for name, number in metadata.items() if number is not None},
+                metadata={name: value for name, value in named.items() if value is not None},
             )
 
     return gates

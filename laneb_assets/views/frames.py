@@ -5,6 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from laneb.report.schema_columns import COLUMN_MEANINGS
+from laneb.storage.schema_table import COLUMN_TYPES
+
 with warnings.catch_warnings():
     # dagster-pandas has been marked beta for years.
     warnings.simplefilter("ignore", dg.BetaWarning)
@@ -52,3 +55,21 @@ def column_schema(frame: Any) -> dict[str, Any]:
     """The frame's columns and its number of rows, for the UI."""
     schema = create_table_schema_metadata_from_dataframe(frame)
     return {"dagster/column_schema": schema, "dagster/row_count": len(frame)}
+
+
+def inference_schema_columns(frame: Any) -> dict[str, Any]:
+    """The 21 columns with their own types and meanings, and the number of rows, for the UI."""
+    columns = [
+        dg.TableColumn(name, _TYPE_NAMES[kind], COLUMN_MEANINGS[name], _CONSTRAINTS.get(name))
+        for name, kind in COLUMN_TYPES.items()
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns), "dagster/row_count": len(frame)}
+
+
+_TYPE_NAMES = {str: "string", int: "int", float: "float"}
+_CONSTRAINTS = {
+    "run_id": dg.TableColumnConstraints(nullable=False, unique=True),
+    "seed": dg.TableColumnConstraints(nullable=False, other=["at least 0"]),
+    "lane_b_decision": dg.TableColumnConstraints(nullable=False, other=["inferred, confirmation or fallback"]),
+    "status": dg.TableColumnConstraints(nullable=False),
+}

@@ -35,6 +35,7 @@ CHECKS = {
     "calibration_runs": {"calibration_finished"},
     "calibration_points": {"losses_fall_with_tokens"},
     "candidate_runs": {"candidates_finished", "realised_as_requested"},
+    "lane_b_summary": {"a_candidate_beats_the_baseline"},
     "ratio_inference": {
         "finished_runs", "statistics_quality", "plausible_exponent", "solved", "feasible", "fit_quality",
         "noise_below_spread", "bracketed", "extrapolation", "interval", "warmdown_pays",
@@ -59,8 +60,11 @@ def test_the_graph_is_the_one_that_the_readme_describes(definitions) -> None:
         name = key.path[-1]
         assert key.path[0] == "micro"
         assert node.description
+        assert list(node.owners) == ["team:laneb"]
+        assert node.tags["laneb/experiment"] == "micro"
+        assert node.metadata["dagster/code_references"]
         if name == "experiment" or name.endswith("_settings"):
-            assert node.group_name == "experiment"
+            assert node.group_name == ("experiment" if name == "experiment" else "settings")
             continue
         assert node.kinds
         count = f" [{len(node.partitions_def.get_partition_keys())}]" if node.partitions_def else ""

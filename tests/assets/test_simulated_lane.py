@@ -36,6 +36,6 @@ def test_a_look_is_recorded_once_however_often_the_summary_is_made(finished_simu
     again = lane.store.read(Verdict)
     assert [mode.critical for mode in again.modes] == [mode.critical for mode in verdict.modes]
     report = (lane.settings.locations.work_dir / "summary.md").read_text()
-    assert "look at 3 pairs: t " in report
+    assert "Look at 3 pairs: t " in report
     assert "are left for more seeds" in report
     assert "further runs pay for it" in report

@@ -1,0 +1,116 @@
+"""Where an answer comes from: enough for a colleague to repeat it from the page."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from laneb.records.corpus import TokenizerInfo, TokenShards
+from laneb.records.scaling import ScalingParams
+from laneb.report.answer import duration
+from laneb.storage import roles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from laneb.records.experiment import Experiment
+    from laneb.records.runs import RunResult
+    from laneb.storage.store import Store
+
+VERSIONED = ("laneb", "torch", "numpy", "scipy", "dagster", "duckdb")
+
+
+def provenance_of(store: Store, experiment: Experiment) -> list[tuple[str, str]]:
+    """What was asked and what ran: a label and a text each, of what is there so far."""
+    runs = _runs(store, experiment)
+    command = f"laneb run --profile {experiment.profile}"
+    changed = [f"{key} = {value}" for key, value in sorted(experiment.overrides.items())]
+    environment = sorted(key for key, origin in experiment.origins.items() if origin == "environment")
+    rows = [
+        ("Experiment", f"{experiment.experiment}: {experiment.description}".rstrip(": ")),
+        ("Profile", f"{experiment.profile} (repeat with: {command})"),
+        ("Overrides kept", ", ".join(changed) or "none"),
+        ("Set by environment", ", ".join(environment) or "none"),
+        ("Model", _model(store, experiment)),
+        ("Corpus", _corpus(store)),
+        ("Tokenizer", _tokenizer(store)),
+        ("Trainer", _trainer(experiment, runs)),
+        ("Code that ran", _each(run.git_commit for run in runs) or "not recorded"),
+        ("Devices", _each(run.device for run in runs)),
+        ("Reported on", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"),
+        ("Versions", ", ".join(_version(name) for name in VERSIONED)),
+        ("Cost of the lane", _cost(runs)),
+    ]
+    return [(label, text) for label, text in rows if text]
+
+
+def _runs(store: Store, experiment: Experiment) -> list[RunResult]:
+    """The distinct runs of every role: one run can have several."""
+    knobs, seeds = experiment.calibration, experiment.baseline.seeds
+    names = [roles.baseline_role(seed) for seed in seeds] + [roles.imported_role(seed) for seed in seeds]
+    names += [roles.calibration_role(steps, seed) for steps in knobs.iterations for seed in knobs.all_seeds]
+    runs = [store.read_run(name, name) for name in names if store.has_run(name)]
+    runs += roles.candidate_runs(store, experiment).values()
+    return list({run.fingerprint or run.run_id: run for run in runs}.values())
+
+
+def _model(store: Store, experiment: Experiment) -> str:
+    shape = experiment.model
+    text = f"GPT, {shape.depth} layers, context {shape.max_seq_len:,} tokens, windows {shape.window_pattern}"
+    if not store.has(ScalingParams):
+        return text
+    counts = store.read(ScalingParams)
+    return (
+        f"{text}, width {counts.model_dim}, {counts.n_head} heads; {counts.param_counts.total:,} parameters, of which "
+        f"{counts.n_scaling_params:,} are scaling parameters (transformer matrices and head), which the ratio counts"
+    )
+
+
+def _corpus(store: Store) -> str:
+    if not store.has(TokenShards):
+        return ""
+    shards = store.read(TokenShards)
+    return (
+        f"{shards.dataset_id}: {shards.train_tokens:,} training and {shards.val_tokens:,} validation tokens "
+        f"(fingerprint {shards.corpus_fingerprint})"
+    )
+
+
+def _tokenizer(store: Store) -> str:
+    if not store.has(TokenizerInfo):
+        return ""
+    info = store.read(TokenizerInfo)
+    return f"{info.tokenizer_id}: {info.vocab_size:,} tokens, {info.bytes_per_token:.2f} bytes a token"
+
+
+def _trainer(experiment: Experiment, runs: list[RunResult]) -> str:
+    backends = _each(run.backend for run in runs) or experiment.training.backend
+    recipes = _each(run.recipe for run in runs)
+    batch = _each(f"{run.total_batch_size:,}" for run in runs)
+    return f"{backends}; {batch or experiment.training.total_batch_size} tokens a step" + (
+        f"; recipe {recipes}" if recipes else ""
+    )
+
+
+def _cost(runs: list[RunResult]) -> str:
+    if not runs:
+        return ""
+    training = sum(run.total_training_time_sec or 0.0 for run in runs)
+    wall = sum(run.wall_time_sec or 0.0 for run in runs)
+    tokens = sum(run.tokens for run in runs)
+    return (
+        f"{len(runs)} runs, {tokens:,} tokens, {duration(training)} of training, {duration(wall)} with evaluations and "
+        "start-up"
+    )
+
+
+def _each(texts: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(text for text in texts if text))
+
+
+def _version(name: str) -> str:
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        return f"{name} unknown"

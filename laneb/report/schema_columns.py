@@ -1,0 +1,25 @@
+"""What the 21 columns of the inference schema hold."""
+
+COLUMN_MEANINGS = {
+    "timestamp_utc": "when the row was written, YYYY-MM-DDTHH:MM:SSZ",
+    "git_commit": "commit of the code that trained the run; empty where unknown",
+    "run_id": "laneb_<mode>_s<seed>; with the experiment, the row's key",
+    "seed": "the run's random seed",
+    "dataset_id": "name of the corpus",
+    "target_metric_name": "the metric to reach: val_bpb, validation bits per byte",
+    "target_metric_threshold": "validation loss to reach [bpb]",
+    "n_scaling_params": "parameters that the ratio counts: transformer matrices and head",
+    "inferred_data_scaling_exponent": "exponent of the loss in training tokens that was used",
+    "inferred_target_tokens": "training tokens at which a finished run is expected at the threshold",
+    "inferred_target_param_data_ratio": "the same per scaling parameter: the inferred ratio",
+    "confirmation_ratio": "the ratio of the confirmation runs, 1.05 times the inferred one by default",
+    "chosen_ratio": "the ratio that this run was asked to train for",
+    "lane_b_decision": "the run's mode: inferred, confirmation or fallback",
+    "time_to_target_sec_measured": "training time at the first evaluation at or below the threshold [s]",
+    "time_to_target_sec_extrapolated": "where the trend of a run that never reached it would [s]",
+    "min_val_bpb": "lowest validation loss of the run [bpb]",
+    "tok_per_sec_median": "median speed [tokens/s]",
+    "dt_median_ms": "median time of a step [ms]",
+    "status": "ok, failed, failed_nan or missing_log",
+    "notes": "realised ratio, steps, run, and what is odd about it",
+}
