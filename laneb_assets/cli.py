@@ -138,6 +138,34 @@ def report(show: bool, profile: str | None, work_dir: str | None) -> None:
     report_command(profile, work_dir, show=show)
 
 
+@cli.command()
+@click.option("--once", is_flag=True, help="Print the runs as they are and return.")
+@PROFILE
+@WORK_DIR
+def watch(once: bool, profile: str | None, work_dir: str | None) -> None:
+    """Follow all runs of the lane as they train, wherever they run."""
+    from laneb_assets.commands.watch import watch_command
+
+    watch_command(profile, work_dir, once=once)
+
+
+@cli.command()
+def profiles() -> None:
+    """List the profiles that come with Lane B."""
+    from laneb_assets.commands.knobs import profiles_command
+
+    profiles_command()
+
+
+@cli.command()
+@click.argument("word", required=False, default="")
+def knobs(word: str) -> None:
+    """List the knobs, or those whose name, variable or meaning holds WORD."""
+    from laneb_assets.commands.knobs import knobs_command
+
+    sys.exit(knobs_command(word))
+
+
 def main(arguments: Any = None) -> None:
     """Run the command line: errors are one or two lines on stderr, exit 2 for bad settings or input."""
     try:

@@ -25,6 +25,7 @@ from laneb.training.run_directory import (
 )
 from laneb.training.spec import RunSpec
 from laneb_assets.dagster_internals import DagsterPipesExecutionError
+from laneb_assets.views.heartbeat import heartbeat
 
 Stored = dg.ResourceParam[Store]
 Duck = dg.ResourceParam[Warehouse]
@@ -74,7 +75,8 @@ class Trainer:
         command = training_command(run_dir / SPEC, Store(self.locations).read(Experiment).training)
         before = events_size(run_dir)
         try:
-            self.client.run(context=context, command=command, extras={"run_id": spec.run_id})
+            with heartbeat(context, run_dir, before):
+                self.client.run(context=context, command=command, extras={"run_id": spec.run_id})
         except DagsterPipesExecutionError as error:
             if _exited_with(error, HELD_BY_ANOTHER):
                 raise RunHeldError(f"{run_dir} is being trained by another process") from None

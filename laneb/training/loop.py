@@ -221,6 +221,7 @@ class Training:
             epoch=self.rows.epoch(step * spec.accumulation_steps * spec.device_batch_size) + 1,
             seconds=progress.seconds,
             eta_seconds=None if typical is None else typical * (spec.steps - progress.step),
+            memory_mib=self._peak_memory_mib(),
         )
 
     def _evaluate(self) -> None:

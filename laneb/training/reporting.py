@@ -94,6 +94,7 @@ class Reporter:
         epoch: int,
         seconds: float,
         eta_seconds: float | None,
+        memory_mib: float | None = None,
     ) -> None:
         """One update."""
         spec, rate = self._spec, self._spec.total_batch_size / step_seconds
@@ -113,7 +114,17 @@ class Reporter:
         )
         if step % self._every == 0:
             left = None if eta_seconds is None else round(eta_seconds, 1)
-            self._event("step", step=step, steps=spec.steps, loss=loss, tok_per_sec=rate, seconds=seconds, eta_sec=left)
+            self._event(
+                "step",
+                step=step,
+                steps=spec.steps,
+                loss=loss,
+                tok_per_sec=rate,
+                mfu_percent=mfu_percent or None,
+                memory_mib=memory_mib,
+                seconds=seconds,
+                eta_sec=left,
+            )
             if self._tracker is not None:
                 self._tracker.log(step, {"train/loss": loss, "train/tok_per_sec": rate, "train/lrm": learning_rate})
 

@@ -1,7 +1,6 @@
 """What `laneb run` shows: a line per step, and a progress bar with loss, bpb and ETA while a run trains."""
 
 import contextlib
-import json
 import os
 import sys
 import threading
@@ -16,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from typing_extensions import Self
 
+from laneb.training.progress import Follower
+from laneb.training.run_directory import EVENTS, RESULT
 from laneb_assets.views.progress import listeners
 
 SHOWN_NUMBERS = 4
@@ -120,42 +121,23 @@ def _number(value: Any) -> str:
 
 
 def _watch(progress: Progress, task: Any, runs_dir: Path, done: threading.Event) -> None:
-    """Follow the newest events.jsonl that grows after now."""
+    """Follow the run whose events grew last after now."""
     since = time.time()
+    followers: dict[Path, Follower] = {}
     while not done.wait(_POLL_SECONDS):
-        event = _last_step(runs_dir, since)
-        if event is None:
+        newest = _newest(runs_dir, since)
+        if newest is None:
             continue
-        note = f"loss {event['loss']:.3f}" if event.get("loss") is not None else ""
-        if event.get("val_bpb") is not None:
-            note += f"  bpb {event['val_bpb']:.4f}"
-        if event.get("eta_sec") is not None:
-            note += f"  ETA {event['eta_sec']:.0f} s"
-        progress.update(task, total=event.get("steps"), completed=event.get("step", 0), note=note)
+        follower = followers.setdefault(newest, Follower(newest))
+        follower.poll()
+        run = follower.progress
+        finished = sum(1 for _ in runs_dir.glob(f"*/{RESULT}"))
+        note = f"{newest.name} (run {finished + 1})  {run.sentence()}"
+        progress.update(task, total=run.steps, completed=run.step, note=note)
 
 
-def _last_step(runs_dir: Path, since: float) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        files = [path for path in runs_dir.glob("*/events.jsonl") if path.stat().st_mtime >= since]
-        if not files:
-            return None
-        newest = max(files, key=lambda path: path.stat().st_mtime)
-        found: dict[str, Any] = {}
-        for line in _tail(newest):
-            event = json.loads(line)
-            if event.get("event") == "evaluation":
-                found["val_bpb"] = event.get("bpb")
-            elif event.get("event") == "step":
-                found |= event
-        return found or None
+def _newest(runs_dir: Path, since: float) -> Path | None:
+    with contextlib.suppress(OSError):
+        changed = [(path.stat().st_mtime, path.parent) for path in runs_dir.glob(f"*/{EVENTS}")]
+        return max((found for found in changed if found[0] >= since), default=(0.0, None))[1]
     return None
-
-
-def _tail(path: Path, size: int = 8192) -> list[str]:
-    with path.open("rb") as file:
-        length = file.seek(0, os.SEEK_END)
-        file.seek(max(0, length - size))
-        text = file.read().decode("utf-8", errors="replace")
-    lines = text.split("\n")
-    # The first may be cut by the seek, the last by the writer.
-    return lines[1 if length > size else 0 : -1]
