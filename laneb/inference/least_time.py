@@ -57,7 +57,7 @@ def least_expected_time(lane: Lane, runs: Sequence[RunResult]) -> LeastTime | No
     shape = excess_of(runs)
     if shape is None:
         return None
-    limit = min(lane.extrapolation_limit, 1.5)
+    limit = lane.extrapolation_limit
     grid = np.geomspace(lane.estimate.first / limit, lane.estimate.last * limit, GRID)
     time = expected_time(lane, shape, grid)
     best = int(np.argmin(time))

@@ -104,6 +104,7 @@ def infer_ratio(
     baseline_tokens: float | None = None,
     offset: float = 0.0,
     confidence: float = 0.95,
+    draws: int | None = None,
 ) -> RatioEstimate:
     """Training tokens per scaling parameter at which a finished run reaches the threshold.
 
@@ -127,6 +128,7 @@ def infer_ratio(
             `offset` above the loss at `baseline_tokens`: the seeds' effects cancel, and the interval is the narrower.
         offset: threshold less the baselines' median [bpb], with `baseline_tokens`.
         confidence: of the interval, between 0 and 1.
+        draws: of the bootstrap that from 8 seeds on gave the interval once; refused.
 
     Returns:
         RatioEstimate; `ratio` is None unless status is "ok". Beside the statuses of `solve_horizon`:
@@ -149,6 +151,8 @@ def infer_ratio(
     threshold = checked_number("threshold", threshold, unit="bpb")
     scaling = checked_count("n_scaling_params", n_scaling_params)
     confidence = checked_number("confidence", confidence, above=0, below=1)
+    if draws is not None:
+        raise ValueError(f"draws {draws!r}: nothing is drawn, the interval inverts a t test at any number of seeds")
     prior = _prior(alpha, alpha_prior)
     cells = cells_from(checked_points(points))
     target = _target(threshold, baseline_tokens, offset, cells.horizons.tolist())

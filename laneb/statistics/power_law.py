@@ -78,8 +78,9 @@ def fit_shifted_power_law(x: ArrayLike, y: ArrayLike, seed: int = 42, trials: in
         ValueError: arrays of different or too small length, NaN or infinity, x not positive or fewer than three
             distinct, y negative, trials negative.
     """
-    if trials < 0:
-        raise ValueError(f"trials: {trials} is negative. Use 0 to leave the global search out.")
+    for name, value in (("trials", trials), ("seed", seed)):
+        if not isinstance(value, int | np.integer) or value < 0:
+            raise ValueError(f"{name}: {value!r} is no integer of at least 0. Use trials=0 to leave the search out.")
     abscissae, values = checked_points(x, y, 3)
     problem = Problem(abscissae, values, offset_limit=largest_offset(values))
     return problem.fit((_proposed_exponent(problem, seed, trials),) if trials else ())
@@ -95,8 +96,11 @@ def largest_offset(values: FloatArray) -> float:
 
 def checked_points(x: ArrayLike, y: ArrayLike, points: int) -> tuple[FloatArray, FloatArray]:
     """Check the points of a fit: finite, x positive with at least `points` distinct values."""
-    abscissae = np.atleast_1d(np.asarray(x, dtype=np.float64))
-    values = np.atleast_1d(np.asarray(y, dtype=np.float64))
+    try:
+        abscissae = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        values = np.atleast_1d(np.asarray(y, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"x and y: two sequences of numbers are needed ({error}).") from error
     if abscissae.ndim != 1 or abscissae.shape != values.shape:
         raise ValueError(f"x and y: two sequences of one length are needed, got {abscissae.shape} and {values.shape}.")
     if not (np.isfinite(abscissae).all() and np.isfinite(values).all()):

@@ -121,6 +121,19 @@ def test_the_variance_of_a_balanced_level_is_that_of_its_seeds_over_their_number
     assert (freedom == 2).all()
 
 
+def test_put_together_from_both_spreads_the_variance_of_a_level_is_that_of_its_seeds_too() -> None:
+    """(effects' mean square + (1 - 1 / horizons) noise) / seeds: the mean square holds 1 / horizons of the noise."""
+    levels = solve_lane(cells_from(finals(draw=3)), Target(loss_at(1800))).levels
+    total, freedom = levels.combined(*levels.parts(levels.weights))
+    square = float(levels.seed_effects @ levels.seed_effects) / 2
+    assert levels.seeds.noise_share == pytest.approx(1 / 4)
+    assert total == pytest.approx((square + 0.75 * levels.noise.variance) / 3)
+    assert ((freedom > 2) & (freedom < 8)).all()
+    assert levels.seed_sd == pytest.approx((square - levels.noise.variance / 4) ** 0.5)
+    alone, own = levels.combined(np.zeros(1), np.ones(1))
+    assert (alone[0], own[0]) == (levels.noise.variance, 6)
+
+
 def test_the_exponents_interval_holds_it_and_is_open_without_freedom() -> None:
     cells = cells_from(finals(draw=4))
     best = solve_lane(cells, Target(loss_at(1800))).curve.alpha

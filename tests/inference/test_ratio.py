@@ -203,6 +203,7 @@ NO_NUMBERS = [math.nan, math.inf, None, "0.9", [0.9], True]
         ("alpha", [math.nan, "0.4", [0.4], 0.0, -1.0]),
         ("confidence", [*NO_NUMBERS, 95, 1, 0, -0.5]),
         ("alpha_prior", [(0.4,), 0.4, (0.4, 0.0), (math.nan, 0.3), "04"]),
+        ("draws", [0, 1000]),
         ("offset", [math.nan, -0.01, "0.02", 0.02]),
         ("baseline_tokens", [math.nan, "1e9", -1.0, 12345.0]),
         ("points", [None, 3, [(1, 2, 3)], "points", EXACT.to_numpy()]),

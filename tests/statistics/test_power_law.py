@@ -133,6 +133,9 @@ def test_two_points_are_met_exactly():
         ([0, 1, 2], [1, 2, 3], "not positive"),
         ([2, 2, 2], [1, 2, 3], "distinct"),
         ([], [], "distinct"),
+        (None, [1, 2, 3], "x and y"),
+        ([1, 2, 3], ["a", "b", "c"], "numbers"),
+        ([1, 2, 3], {"a": 1}, "numbers"),
     ],
 )
 def test_points_that_fix_no_curve_are_refused(x, y, message):
@@ -149,3 +152,6 @@ def test_the_shifted_fit_refuses_two_points_negative_values_and_negative_trials(
         fit_shifted_power_law([1, 2, 3], [2, 1, -1])
     with pytest.raises(ValueError, match="trials"):
         fit_shifted_power_law([1, 2, 3], [3, 2, 1], trials=-1)
+    for option in ({"trials": "10"}, {"trials": None}, {"seed": -1}, {"seed": 0.5}):
+        with pytest.raises(ValueError, match=next(iter(option))):
+            fit_shifted_power_law([1, 2, 3], [3, 2, 1], **option)
