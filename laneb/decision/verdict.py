@@ -97,14 +97,14 @@ def _in_order(primary: Mode) -> list[Mode]:
 
 def _refuse_other_recipes(arms: Runs) -> list[str]:
     """Runs of different recipes can't be compared; those that name none (imported ones) are warned of by name."""
-    recipes = {run.recipe: run for runs in arms.values() for run in runs if run.recipe}
+    recipes = {run.recipe: run for runs in arms.values() for run in runs if run.recipe_known}
     if len(recipes) > 1:
         first, second = list(recipes.values())[:2]
         raise ValueError(
             f"{first.run_id} and {second.run_id} are runs of different recipes (text, shape, batch or rates), so that "
             f"their times do not compare: materialize baseline_runs and candidate_runs again, or run: laneb run"
         )
-    without = [run.run_id for runs in arms.values() for run in runs if not run.recipe]
+    without = [run.run_id for runs in arms.values() for run in runs if not run.recipe_known]
     if not recipes or not without:
         return []
     return [f"{', '.join(without)}: no recipe is known, so that it can't be checked whether they compare"]

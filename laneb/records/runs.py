@@ -91,6 +91,11 @@ class RunResult(Record):
     )  # fmt: skip
 
     @property
+    def recipe_known(self) -> bool:
+        """Whether the recipe is that of all it was trained with: an imported one holds what its row and log tell."""
+        return bool(self.recipe) and self.backend != "imported"
+
+    @property
     def tokens(self) -> int:
         """Tokens trained on."""
         return self.steps * self.total_batch_size
