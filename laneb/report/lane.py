@@ -69,6 +69,24 @@ class Report:
             f"threshold {inference.target_metric_threshold:.6f} bpb; exponent {inference.alpha_source}"
         )
 
+    def reach_line(self) -> str:
+        """What a run of a new seed will do, and where the expected time is least; empty where that is not known."""
+        inference = self.inference
+        if inference is None or inference.inferred_reach_probability is None:
+            return ""
+        said = f"a run of a new seed reaches the threshold with probability {inference.inferred_reach_probability:.2f}"
+        if inference.confirmation_reach_probability is not None:
+            said += f" at the inferred ratio, {inference.confirmation_reach_probability:.2f} at the confirmation"
+        if inference.reach_ratio is not None:
+            said += f", and {inference.reach_probability:g} from ratio {inference.reach_ratio:.4g} on"
+        if inference.least_time_ratio is not None:
+            costs = ", ".join(
+                f"{row.off:+.0%} {'never ends' if row.cost is None else f'costs {row.cost:.1%}'}"
+                for row in inference.least_time_costs
+            )
+            said += f"; the expected time is least at {inference.least_time_ratio:.4g} ({costs})"
+        return said
+
     def theory_line(self) -> str:
         """Theory's exponent, from these models and this text, beside the one in use; empty where there is none."""
         theory = self.theory
@@ -101,7 +119,10 @@ class Report:
 
     def lines(self) -> list[str]:
         """The sentences that stand under the table."""
-        lines = (self.ratio_line(), self.theory_line(), self.level_line(), self.benefit_line(), self.tally_line())
+        lines = (
+            self.ratio_line(), self.reach_line(), self.theory_line(), self.level_line(), self.benefit_line(),
+            self.tally_line(),
+        )  # fmt: skip
         return [line for line in lines if line]
 
     def level_line(self) -> str:

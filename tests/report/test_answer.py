@@ -1,6 +1,7 @@
 """The one sentence: right for every way that a lane can stand, and the same wherever it is read."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,17 @@ def test_before_candidates_the_ratio_and_the_next_step_are_said(finished_simulat
     assert "Next: laneb run" in report.answer.sentence
     assert report.markdown().startswith(f"**{report.answer.sentence}.**")
     json.dumps(finite(report.to_json_dict()), allow_nan=False)
+
+
+def test_what_a_new_run_will_do_stands_under_the_ratio(report) -> None:
+    inference = report.inference.model_copy(
+        update={"inferred_reach_probability": 0.5, "confirmation_reach_probability": 0.97, "reach_probability": 0.9,
+                "reach_ratio": 2.25, "least_time_ratio": None}
+    )  # fmt: skip
+    line = replace(report, inference=inference).reach_line()
+    assert "0.50 at the inferred ratio, 0.97 at the confirmation, and 0.9 from ratio 2.25 on" in line
+    unknown = report.inference.model_copy(update={"inferred_reach_probability": None})
+    assert replace(report, inference=unknown).reach_line() == ""
 
 
 def test_the_tally_is_labelled_as_what_it_is(report) -> None:
