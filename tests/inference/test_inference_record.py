@@ -10,6 +10,7 @@ from simulated_lanes import BATCH, KNOWN_LOSSES, KNOWN_TOKENS, loss_at, run, sca
 
 from laneb.inference import calibration_from, infer
 from laneb.inference.gates import GATE_NAMES, warmdown_gate
+from laneb.inference.warmdown import measure_warmdown
 from laneb.knobs import InferenceKnobs
 from laneb.records.calibration import Calibration, CalibrationPoint
 from laneb.records.inference import Inference
@@ -186,6 +187,22 @@ def test_a_computed_threshold_is_solved_above_the_baselines_own_level() -> None:
     assert record.finals_goal > record.target_metric_threshold
 
 
+def test_a_larger_offset_above_the_baselines_takes_a_shorter_horizon_in_the_sensitivity_table() -> None:
+    baselines = [one for one in SCATTERED if one.steps == 2250]
+    offset = loss_at(1800) - loss_at(2250)
+    record = infer(
+        stats=statistics(), calibration=calibration_from(SCATTERED, baselines=baselines), runs=SCATTERED,
+        baselines=baselines, threshold=loss_at(1800), threshold_offset=offset, scaling=scaling(),
+        inference=InferenceKnobs(), default_ratio=10.5, required_seeds=[41, 42, 43],
+    )  # fmt: skip
+    by_offset = [row.ratio for row in record.sensitivity if row.what == "offset" and row.ratio]
+    assert by_offset == sorted(by_offset, reverse=True)
+    assert len(by_offset) >= 3
+    by_alpha = [row.relative_change for row in record.sensitivity if row.what == "alpha"]
+    assert by_alpha[1] * by_alpha[2] < 0
+    assert abs(by_alpha[0]) > abs(by_alpha[1])
+
+
 def test_baselines_that_are_no_points_leave_the_threshold_exact_and_say_so() -> None:
     record = infer(
         stats=statistics(), calibration=calibration_from(RUNS), runs=RUNS, threshold=loss_at(1800),
@@ -263,6 +280,14 @@ def test_the_warmdown_gate_compares_a_finished_run_with_a_longer_one_at_its_step
     assert not fails.passed
     assert fails.value == pytest.approx(0.0, abs=1e-3)
     assert "LANE_B_MATRIX_LR" in fails.message
+
+
+def test_the_warmdown_is_judged_at_the_horizon_nearest_the_answer_and_at_the_shortest_without_one() -> None:
+    assert measure_warmdown(RUNS, 1800 * BATCH).tokens == 1500 * BATCH
+    assert measure_warmdown(RUNS, None).tokens == 750 * BATCH
+    late = run(1500, 41)
+    late = late.model_copy(update={"val_curve": late.val_curve[5:]})
+    assert measure_warmdown([run(750, 41), late], None) is None
 
 
 def test_the_warmdown_gate_says_when_nothing_can_be_compared() -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from simulated_lanes import KNOWN_LOSSES, KNOWN_SCALING_PARAMS, KNOWN_TOKENS
 
 from laneb.inference import LossCurve, fit_loss_curve, solve_horizon
-from laneb.inference.loss_curve import LossCurveError
+from laneb.inference.loss_curve import FitOptions, LossCurveError
+from laneb.inference.robust import HuberProblem
+from laneb.statistics.projection import Penalty
 
 TOKENS = np.array([1e8, 2e8, 3e8, 4.5e8, 6e8])
 
@@ -157,6 +159,17 @@ def test_a_prior_weighs_as_an_observation_of_the_exponent() -> None:
     best = objective(pulled.alpha)
     assert best < objective(pulled.alpha - 1e-3)
     assert best < objective(pulled.alpha + 1e-3)
+
+
+def test_the_huber_objective_has_the_gradient_that_it_says() -> None:
+    effects = np.array([[1.0], [-1.0], [1.0], [-1.0], [1.0]])
+    options = FitOptions("huber", None, (0.01, 3.0), (0.9, 0.05), (0.0, math.inf), 1e-3)
+    problem = HuberProblem(TOKENS, NOISY, effects, options, Penalty(0.9, 1e-3))
+    theta, step = np.array([-1.0, -0.4, 0.6, 0.002]), 1e-6
+    _, gradient = problem.value_and_gradient(theta)
+    for index in range(4):
+        ahead, behind = (problem.value_and_gradient(theta + sign * step * np.eye(4)[index])[0] for sign in (1, -1))
+        assert gradient[index] == pytest.approx((ahead - behind) / (2 * step), rel=1e-4), index
 
 
 @pytest.mark.parametrize(

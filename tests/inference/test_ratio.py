@@ -171,6 +171,7 @@ def test_finals_with_run_ids_and_horizons_are_taken() -> None:
     ("change", "says"),
     [
         (lambda p: with_runs(p).assign(horizon_tokens=p["tokens"].max()), "within-run"),
+        (lambda p: with_runs(p).assign(horizon_tokens=p["tokens"] + 1), "within-run"),
         (lambda p: with_runs(p).assign(run_id=["a"] * len(p)), "within-run"),
         (lambda p: p.assign(warmdown_ratio=[0.5] * (len(p) - 1) + [0.2]), "warmdown_ratio"),
         (lambda p: p.assign(recipe=["a"] * (len(p) - 1) + ["b"]), "recipe"),
