@@ -117,6 +117,9 @@ def checkout_knobs(
     given, arguments = _given_flags(training.checkout_flags, listed, chosen, refused)
     values, told, untold = _values(knobs, chosen, listed.flags, given, refused)
     values |= _warmup(knobs, chosen, told, listed.flags, given, refused)
+    if "recipe" not in chosen:
+        # Nothing is told of it: parameters are counted as the model of that date has them.
+        values["recipe"] = "nanochat-2026-07" if "warmup_steps" in listed.flags else "nanochat-2026-02"
     if "num_iterations" not in listed.flags:
         refused.append("a horizon in steps (it has no --num-iterations)")
     if refused:

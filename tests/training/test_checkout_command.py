@@ -41,6 +41,7 @@ def test_a_knob_that_nobody_set_is_not_told_and_stands_in_the_spec_as_the_checko
     )  # fmt: skip
     assert (spec.matrix_lr, spec.scalar_lr, spec.eval_every, spec.eval_every_late) == (0.02, 0.5, 250, 250)
     assert (spec.warmup_steps, spec.warmup_ratio) == ((40, 0.0) if version == "2026-07" else (-1, 0.0))
+    assert spec.recipe_name == ("nanochat-2026-07" if version == "2026-07" else "nanochat-2026-02")
     names = {"depth", "max_seq_len", "num_iterations", "device_batch_size", "device_type", "run", "model_tag",
              "save_every", "core_metric_every", "sample_every"}  # fmt: skip
     assert {name.replace("-", "_") for name in told(spec)} - {"aspect_ratio", "head_dim"} == names
