@@ -50,6 +50,25 @@ def test_environment_beats_override_beats_profile_beats_default(profile: Path) -
     assert settings.origins["model.head_dim"] == "default"
 
 
+def test_what_nobody_set_is_the_recipes_own_and_says_so(profile: Path) -> None:
+    february = load(profile, LANE_B_MATRIX_LR="0.1")
+    assert (february.model.recipe, february.baseline.customary_ratio) == ("nanochat-2026-02", 10.5)
+    assert (february.training.weight_decay, february.training.warmup_steps) == (0.2, -1)
+    july = load(profile, {"training.final_lr_share": 0.1}, LANE_B_RECIPE="nanochat-2026-07", LANE_B_MATRIX_LR="0.1")
+    assert (july.baseline.customary_ratio, july.training.weight_decay, july.training.warmup_steps) == (12.0, 0.28, 40)
+    assert (july.training.matrix_lr, july.training.final_lr_share) == (0.1, 0.1)
+    assert july.origins["training.weight_decay"] == july.origins["baseline.default_ratio"] == "recipe"
+    assert july.origins["training.matrix_lr"] == "environment"
+    assert july.origins["training.final_lr_share"] == "override"
+
+
+def test_a_warmup_has_one_length(profile: Path) -> None:
+    july = load(profile, LANE_B_RECIPE="nanochat-2026-07", LANE_B_WARMUP_RATIO="0.1")
+    assert (july.training.warmup_steps, july.training.warmup_ratio) == (-1, 0.1)
+    said = problems_of(profile, LANE_B_WARMUP_RATIO="0.1", LANE_B_WARMUP_STEPS="5")
+    assert "two lengths of one warmup" in said
+
+
 def test_every_knob_has_a_variable_a_meaning_and_says_what_it_allows() -> None:
     knobs = list(all_knobs())
     assert len({knob.env for knob in knobs}) == len(knobs)
