@@ -42,21 +42,34 @@ def experiments_command(profile: str | None, work_dir: str | None, *, as_json: b
 
 
 def print_summary(settings: Settings) -> None:
-    """The per-seed table, the verdict, the tally and the warnings, on one screen."""
+    """The answer, the runs, the verdict's reasons, the tally and the warnings, on one screen."""
     from rich.markup import escape
 
     report = lane_report(settings)
     screen = console()
+    # On a screen lines break between words; what is written to a file or a pipe is left whole.
+    whole = not screen.is_terminal
     colour = {"ACCEPT": "green", "REJECT": "red"}.get(report.answer.kind, "yellow")
-    screen.print(f"\n[bold {colour}]{escape(report.answer.sentence)}.[/]\n")
+    screen.print(f"\n[bold {colour}]{escape(report.answer.sentence)}.[/]\n", soft_wrap=whole)
     rows = report.arm_rows()
-    if rows:
+    if rows and screen.width < WIDE:
+        screen.print(_table(NARROW_COLUMNS, [_narrow(row) for row in rows], left=("arm", "status")))
+    elif rows:
         screen.print(_table(ARM_COLUMNS, rows, left=("arm", "status")))
-        screen.print()
-    for line in [*report.reasons, *report.lines()]:
-        screen.print(escape(line))
+    for line in [*(["", *report.reasons] if rows else []), *report.lines()]:
+        screen.print(escape(line), soft_wrap=whole)
     for warning in report.warnings:
-        screen.print(f"[yellow]![/] {escape(warning)}")
+        screen.print(f"[yellow]![/] {escape(warning)}", soft_wrap=whole)
+
+
+WIDE = 110
+"""Columns that the whole table takes."""
+NARROW_COLUMNS = ("arm", "seed", "steps", "asked", "ratio", "bpb", "to goal", "pooled", "status")
+
+
+def _narrow(row: Sequence[str]) -> tuple[str, ...]:
+    """A row for 80 columns: the same cells, without what a time would be extrapolated to."""
+    return tuple(cell.partition(" (")[0] for cell in row)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> "Table":

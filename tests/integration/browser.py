@@ -1,12 +1,13 @@
 """What a person sees of a lane in Dagster's UI, looked at by a real browser; also makes the README's screenshots.
 
-python tests/integration/browser.py http://127.0.0.1:3000 tiny docs/images
+python tests/integration/browser.py http://127.0.0.1:3000 tiny docs/images data/laneb/tiny/report.html
 """
 
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,72 @@ def open_materialize_all(at: Page) -> None:
     at.get_by_role("button", name="Materialize all").first.click(timeout=PATIENCE)
 
 
-def main(url: str, experiment: str, folder: str) -> None:
+@dataclass(frozen=True)
+class SeenReport:
+    """What a reader of report.html sees."""
+
+    sentence: str
+    scroll_width: int
+    undecoded: list[str]
+    """Pictures that did not decode, by their alternative text."""
+    charts: int
+    """Drawn by scripts."""
+    pictures: int
+    """Curves drawn, by scripts or without."""
+    contrast: float
+    """Of the text against the page, as WCAG counts it."""
+    problems: list[str]
+    requested: list[str]
+    """Addresses that were asked of a network."""
+
+
+_CONTRAST = """() => {
+  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = (color) => { const [r, g, b] = color.match(/\\d+/g).map(Number);
+    return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b); };
+  const style = getComputedStyle(document.body), note = getComputedStyle(document.querySelector(".note"));
+  const paper = light(style.backgroundColor);
+  return Math.min(...[style, note].map((s) => light(s.color)).map((ink) =>
+    (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05)));
+}"""
+
+
+def look_at_report(
+    path: Path, *, width: int, scheme: Any, scripts: bool = True, shot: Path | None = None
+) -> SeenReport:
+    """Open the report in a window of a width, in a colour scheme."""
+    problems: list[str] = []
+    requested: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        at = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=scripts
+        )
+        at.on("pageerror", lambda error: problems.append(str(error)))
+        at.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
+        at.on("request", lambda asked: requested.append(asked.url) if asked.url.startswith("http") else None)
+        at.goto(path.as_uri())
+        if scripts:
+            at.locator(".vega-embed svg").nth(1).wait_for(timeout=PATIENCE)
+        images = at.locator("img")
+        shown = [images.nth(number) for number in range(images.count())]
+        seen = SeenReport(
+            sentence=at.locator("#answer").inner_text(),
+            scroll_width=at.evaluate("document.documentElement.scrollWidth"),
+            undecoded=[str(i.get_attribute("alt")) for i in shown if not i.evaluate("image => image.naturalWidth")],
+            charts=at.locator(".vega-embed").count(),
+            pictures=at.locator(".chart svg.marks").count(),
+            contrast=at.evaluate(_CONTRAST),
+            problems=problems,
+            requested=requested,
+        )
+        if shot is not None:
+            at.screenshot(path=str(shot))
+        browser.close()
+    return seen
+
+
+def main(url: str, experiment: str, folder: str, report: str) -> None:
     """Take the README's screenshots."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -65,9 +131,9 @@ def main(url: str, experiment: str, folder: str) -> None:
         at.wait_for_timeout(3000)
         at.screenshot(path=str(target / "graph.png"))
         show_asset(at, url, experiment, "lane_b_summary")
-        at.get_by_text("Show Markdown").last.click(timeout=PATIENCE)
         at.wait_for_timeout(2000)
         at.screenshot(path=str(target / "summary.png"))
+    look_at_report(Path(report), width=1000, scheme="light", shot=target / "report.png")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from laneb.settings import SECTIONS
 from laneb_assets.cli import cli
+from laneb_assets.commands.summary import lane_report, print_summary
 
 
 @pytest.fixture
@@ -59,3 +60,15 @@ def test_report_says_where_the_page_is_and_it_holds_the_terminals_sentence(laneb
     sentence = json.loads(laneb("summary", "--json").output)["answer"]
     assert sentence in page
     assert sentence in laneb("summary").output
+
+
+def test_a_screen_of_80_columns_breaks_no_word_of_the_summary(laneb, simulated_once, monkeypatch) -> None:
+    from rich.console import Console
+
+    screen = Console(width=80, force_terminal=True, highlight=False, soft_wrap=True, no_color=True, record=True)
+    monkeypatch.setattr("laneb_assets.commands.summary.console", lambda: screen)
+    print_summary(simulated_once.settings)
+    lines = screen.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    whole = " ".join(" ".join(lines).split())
+    assert lane_report(simulated_once.settings).answer.sentence in whole
