@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypeIs
 
 from laneb.knobs import Places
 
@@ -95,6 +97,10 @@ class PlaceError(ValueError):
     """A place that this installation can't reach."""
 
 
+_RETRIES = {"mode": "standard", "max_attempts": 10}
+"""For S3 that is away: pauses that grow to 20 s, about a minute and a half in all."""
+
+
 def reach(text: str) -> AnyPath:
     """A folder's path, or a bucket's by its URL.
 
@@ -106,19 +112,35 @@ def reach(text: str) -> AnyPath:
             return Path(text).expanduser().absolute()
         from upath import UPath
 
-        bucket = UPath(text)
+        options: Any = {"config_kwargs": {"retries": _RETRIES}} if text.startswith(("s3://", "s3a://")) else {}
+        scheme, _, rest = text.partition("://")
+        # A doubled slash, as two pasted parts leave it, would be another place in a bucket.
+        bucket: UPath = UPath(f"{scheme}://{re.sub('/+', '/', rest)}", **options)
         bucket.fs  # noqa: B018 - asks for the bucket's driver
         return bucket
     except (ImportError, ValueError, RuntimeError) as error:
         raise PlaceError(
-            f"{text}: this place can't be reached: {error}. A bucket needs its driver: pip install 'laneb[s3]' or "
-            "'laneb[gcs]'."
+            f"{text}: this place can't be reached: {error}. A bucket needs its driver: pip install 'laneb[s3]', "
+            "'laneb[gcs]' or 'laneb[az]'."
         ) from None
+
+
+def _of_this_machine(text: str, variable: str, instead: str) -> Path:
+    if "://" in text:
+        raise PlaceError(f"{variable}={text}: this is a folder of this machine. {instead}")
+    return Path(text).expanduser().absolute()
 
 
 def locate(places: Places, experiment: str) -> Locations:
     """Fill every empty place with its default."""
-    base = Path(places.base_dir).expanduser().absolute() if places.base_dir else checkout_root() / "data"
+    base = checkout_root() / "data"
+    if places.base_dir:
+        instead = "Set LANE_B_WORK_DIR to the bucket."
+        base = _of_this_machine(places.base_dir, "NANOCHAT_BASE_DIR", instead)
+    duckdb = base / "laneb" / "lane_b.duckdb"
+    if places.duckdb_path:
+        instead = "Its CSV export goes to a bucket with LANE_B_WORK_DIR or LANE_B_SCHEMA_PATH."
+        duckdb = _of_this_machine(places.duckdb_path, "LANE_B_DUCKDB_PATH", instead)
     default_work = base / "laneb" / experiment
 
     def place(text: str, default: AnyPath) -> AnyPath:
@@ -133,9 +155,7 @@ def locate(places: Places, experiment: str) -> Locations:
         log_dir=place(places.log_dir, work / "logs"),
         baseline_work_dir=baseline,
         baseline_results_dir=results,
-        duckdb_path=Path(places.duckdb_path).expanduser().absolute()
-        if places.duckdb_path
-        else base / "laneb" / "lane_b.duckdb",
+        duckdb_path=duckdb,
         schema_path=place(places.schema_path, work / "lane_b_inference_schema.csv"),
         scaling_json=place(places.scaling_json, work / "scaling_params.json"),
         scaling_txt=place(places.scaling_txt, work / "n_scaling_params.txt"),
@@ -147,11 +167,11 @@ def locate(places: Places, experiment: str) -> Locations:
         baseline_results_csv=place(places.baseline_results_csv, results / "results.csv"),
         baseline_threshold_json=place(places.baseline_threshold_json, baseline / "baseline_threshold.json"),
         baseline_threshold_env=place(places.baseline_threshold_env, baseline / "baseline_threshold.env"),
-        local_dir=work if isinstance(work, Path) and _is_local(work) else default_work,
+        local_dir=work if is_folder_path(work) else default_work,
     )
 
 
-@functools.cache
-def _is_local(path: Any) -> bool:
+def is_folder_path(path: AnyPath) -> TypeIs[Path]:
+    """Whether a path is one of this machine's file system, NFS included, and not a bucket's."""
     # UPath is a Path subclass for local URLs in some releases; a protocol other than file marks a bucket.
-    return getattr(path, "protocol", "") in ("", "file", "local")
+    return isinstance(path, Path) and getattr(path, "protocol", "") in ("", "file", "local")

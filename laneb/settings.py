@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from laneb import knobs
+from laneb.buckets import check_bucket
 from laneb.consistency import contradictions
 from laneb.knob_index import PARTITION_KNOBS, Knob, SettingsError, all_knobs, find_knob, launchpad_may_set, nearest
 from laneb.knobs import SECTIONS, Section
@@ -236,6 +237,7 @@ def validate_override(key: str, value: Any) -> tuple[str, Any]:
 
 def read_overrides(locations: Locations) -> dict[str, Any]:
     """The overrides kept with the experiment; empty when there are none."""
+    check_bucket(locations.work_dir)
     path = locations.overrides_json
     if not path.exists():
         return {}

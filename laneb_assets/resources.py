@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import tenacity
 
+from laneb.knobs import EngineKnobs
 from laneb.places import Locations
 from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
@@ -25,13 +26,12 @@ from laneb.training.run_directory import (
 )
 from laneb.training.spec import RunSpec
 from laneb_assets.dagster_internals import DagsterPipesExecutionError
+from laneb_assets.elsewhere import STOPPED, is_elsewhere, train_elsewhere
 from laneb_assets.views.heartbeat import heartbeat
 
 Stored = dg.ResourceParam[Store]
 Duck = dg.ResourceParam[Warehouse]
 
-STOPPED = "stopped while training"
-"""How the failure of a run begins that was told to stop, by Ctrl-C or from the UI."""
 _STOPPED_CODES = (130, 143)
 
 
@@ -39,11 +39,12 @@ _STOPPED_CODES = (130, 143)
 class Trainer:
     """Trains a run in a process of its own, streaming its log and progress back through Pipes.
 
-    The command is the same wherever it runs: another Pipes client (Kubernetes, Ray, Slurm) starts it elsewhere.
+    Where the settings name an engine, or files lie in a bucket, `laneb.engines` trains it in its place.
     """
 
     client: dg.PipesSubprocessClient
     locations: Locations
+    engine: EngineKnobs
 
     def train(self, context: dg.AssetExecutionContext, spec: RunSpec) -> RunResult:
         """The finished run of `spec`: trained, resumed from its checkpoint, or read when it was trained before.
@@ -53,6 +54,9 @@ class Trainer:
         Raises:
             dg.Failure: the training process failed; the log's last lines say why.
         """
+        if is_elsewhere(self.engine, self.locations):
+            training = Store(self.locations).read(Experiment).training
+            return train_elsewhere(context, spec, locations=self.locations, engine=self.engine, training=training)
         run_dir = self.locations.runs_dir / spec.run_id
         # A run has several roles in a lane, so two partitions can want it at once: one trains it, the other waits.
         retrying = tenacity.Retrying(
@@ -108,5 +112,5 @@ def resources_of(settings: Settings) -> dict[str, object]:
     return {
         "store": Store(locations),
         "warehouse": Warehouse(locations.duckdb_path),
-        "trainer": Trainer(dg.PipesSubprocessClient(), locations),
+        "trainer": Trainer(dg.PipesSubprocessClient(), locations, settings.engine),
     }

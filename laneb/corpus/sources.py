@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from laneb.corpus.errors import CorpusError
 from laneb.corpus.readers import SUFFIXES, suffix_of
+from laneb.corpus.remote import local_copy
 
 Kind = Literal["embedded", "files", "nanochat"]
 
@@ -41,13 +42,15 @@ class Source(NamedTuple):
 
 
 def find_source(corpus: str) -> Source:
-    """The files that `corpus` (a file, folder or glob; empty: the embedded text) means.
+    """The files that `corpus` (a file, folder or glob, here or in a bucket; empty: the embedded text) means.
 
     Raises:
         CorpusError: there is no such file, none that can be used, or none that holds anything.
     """
     if not corpus:
         return _embedded()
+    if "://" in corpus:
+        corpus = local_copy(corpus)
     place = Path(corpus).expanduser()
     if place.is_dir():
         shards = sorted(path for path in place.iterdir() if _SHARD.fullmatch(path.name))

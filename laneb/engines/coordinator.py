@@ -7,20 +7,19 @@ starting another. How a job ended is read from the run's directory: exit codes d
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from laneb.engines import job as jobs
 from laneb.engines import published
 from laneb.engines.engine import Engine, EngineError, EngineSilentError, engine_for
+from laneb.engines.events import Event, Events
 from laneb.engines.shards import publish_shards
-from laneb.storage import shared
-from laneb.storage.atomic import replace_file
+from laneb.places import is_folder_path
 from laneb.storage.lease import LeaseHeldError
 from laneb.training.launch import training_command
 from laneb.training.run_directory import EVENTS, LOG, SPEC
@@ -32,16 +31,16 @@ if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
 
 LOOKS_PER_LEASE = 24
-SLOWEST_LOOK_SECONDS = 5.0
+FIRST_LOOK_SECONDS, SLOWEST_LOOK_SECONDS = 0.2, 5.0
 LOOKS_PER_QUESTION = 4
 """A job that no node holds yet is asked for at the engine every so many looks at the run's directory."""
+
+LOOKS_AT_THE_END = 2
 
 FRUITLESS_STARTS = 3
 """Submissions in a row that bring no new checkpoint before the run counts as failed."""
 
 STOP_SECONDS = 600.0
-
-Event = Mapping[str, Any]
 
 
 class CancelledError(ValueError):
@@ -104,7 +103,7 @@ class _Coordinator:
     ) -> None:
         self.work, self.engine, self.say, self.should_stop = work, engine, say, should_stop
         self.spec, self.run_dir = work.spec, work.run
-        self.events = _Events(work.run / EVENTS, on_event, work.mirror / EVENTS)
+        self.events = Events(work.run / EVENTS, on_event, work.mirror / EVENTS)
         seconds = work.engine.lease_seconds
         self.lease = published.coordinator_lease(work.run, seconds)
         self.node = published.node_lease(work.run, seconds)
@@ -159,7 +158,8 @@ class _Coordinator:
         earlier = before or jobs.read_job(self.run_dir)
         attempt = earlier.attempt + 1 if earlier is not None and earlier.fingerprint == self.spec.fingerprint else 1
         fruitless = before.fruitless + 1 if before is not None and step <= before.step else 0
-        name = f"laneb-{self.spec.run_id}-{self.spec.fingerprint[:8]}-{attempt}"
+        # No underscores: a name is also a pod's.
+        name = f"laneb-{self.spec.run_id.replace('_', '-')}-{self.spec.fingerprint[:8]}-{attempt}"
         job = jobs.Job(
             name, self.spec.fingerprint, attempt, fruitless, step, knobs.engine, str(self._shards()), knobs.scratch,
             knobs.lease_seconds, training.launcher, training.launcher_args,
@@ -174,14 +174,14 @@ class _Coordinator:
     def _shards(self) -> AnyPath:
         """Where nodes find the shards: where they are, in a folder that all share; else in the bucket."""
         local = Path(self.spec.shards_path)
-        if shared.is_folder_path(self.run_dir) or self.spec.backend == "simulated":
+        if is_folder_path(self.run_dir) or self.spec.backend == "simulated":
             return local
         place = self.run_dir.parent.parent / "corpus" / self.spec.corpus_fingerprint
         publish_shards(local, place)
         return place
 
     def _followed(self, job: jobs.Job) -> RunResult:
-        looks = 0
+        looks = gone = 0
         while True:
             self.events.tell()
             if (result := self._result()) is not None:
@@ -193,14 +193,18 @@ class _Coordinator:
                 )
             if looks % LOOKS_PER_QUESTION == 0 and not self.node.is_alive():
                 state = self._state(job.name)
-                # The node publishes before it leaves, so what is there now is all that it left.
-                if state in ("ended", "cancelled", "absent") and not self.node.is_alive():
+                gone = gone + 1 if state in ("ended", "cancelled", "absent") else 0
+                # One look may fall between a job's end and its next turn in the queue. The node publishes before it
+                # leaves, so what is there now is all that it left.
+                if gone >= LOOKS_AT_THE_END and not self.node.is_alive():
+                    gone = 0
                     self.events.tell()
                     if (result := self._result()) is not None:
                         return result
                     job = self._again(job, cancelled=state == "cancelled")
             looks += 1
-            time.sleep(self.pause)
+            # A run of seconds is not looked at as seldom as one of hours.
+            time.sleep(min(self.pause, FIRST_LOOK_SECONDS * 1.2 ** min(looks, 50)))
 
     def _again(self, job: jobs.Job, *, cancelled: bool) -> jobs.Job:
         """Submit a job anew that ended without a result, unless that is in vain or a person's wish.
@@ -247,32 +251,3 @@ class _Coordinator:
         except EngineSilentError as error:
             self.say(f"{error}; asking again later")
             return None
-
-
-class _Events:
-    """Tells the lines of an event file as they come, each once: a run that goes on from a checkpoint cuts the file."""
-
-    def __init__(self, path: AnyPath, tell: Callable[[Event], None], mirror: Path) -> None:
-        self._path, self._tell = path, tell
-        self._mirror = None if shared.is_folder_path(path) else mirror
-        self._told: list[bytes] = []
-
-    def tell(self) -> None:
-        """Tell what is new."""
-        data = shared.read_or_none(self._path) or b""
-        lines = data[: data.rfind(b"\n") + 1].splitlines()
-        same = next((n for n, (old, new) in enumerate(zip(self._told, lines, strict=False)) if old != new), None)
-        first = min(len(self._told), len(lines)) if same is None else same
-        if self._mirror is not None and self._mirror.parent.is_dir() and lines != self._told:
-            replace_file(self._mirror, data)
-        self._told = lines
-        for line in lines[first:]:
-            if isinstance(event := _parsed(line), dict):
-                self._tell(event)
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

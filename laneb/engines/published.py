@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laneb.places import is_folder_path
 from laneb.storage import shared
 from laneb.storage.lease import Lease
 from laneb.training.run_directory import (
@@ -63,7 +64,7 @@ def prepare_published(run: AnyPath, spec: RunSpec, mirror: Path) -> None:
     is cut off is gone on with.
     """
     prepare_held(mirror, spec)
-    if shared.is_folder_path(run):
+    if is_folder_path(run):
         return
     present = _fingerprint(run)
     if present not in (None, spec.fingerprint):
@@ -98,7 +99,7 @@ def finished(run: AnyPath, spec: RunSpec, mirror: Path) -> RunResult | None:
         spec: the run.
         mirror: a directory of this machine, where a bucket's log, events and result are then copied to.
     """
-    if shared.is_folder_path(run):
+    if is_folder_path(run):
         return read_result(run, spec)
     known = read_result(mirror, spec)
     if known is not None or shared.read_or_none(run / RESULT) is None:

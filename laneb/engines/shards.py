@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from laneb.corpus.shards import stored_shards
-from laneb.places import reach
+from laneb.places import is_folder_path, reach
 from laneb.storage import shared
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def shards_here(job: Job, spec: RunSpec, scratch: Path) -> Path:
         CorpusError, ValueError: they can't be had.
     """
     place = reach(job.shards)
-    if shared.is_folder_path(place) and not job.scratch:
+    if is_folder_path(place) and not job.scratch:
         return place
     target = scratch / "laneb-corpus" / spec.corpus_fingerprint
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from laneb.engines.engine import EngineError, EngineSilentError, State, ask, said
-from laneb.storage.shared import is_folder_path
+from laneb.places import is_folder_path
 
 if TYPE_CHECKING:
     from laneb.places import AnyPath

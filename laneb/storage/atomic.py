@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laneb.places import is_folder_path
+
 if TYPE_CHECKING:
     from laneb.places import AnyPath
 
@@ -34,11 +36,12 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
         StorageError: the place is not writable or the disk is full; what was there is untouched.
     """
     try:
-        if isinstance(path, Path) and getattr(path, "protocol", "") in ("", "file", "local"):
+        if is_folder_path(path):
             replace_file(path, data)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            from laneb.storage import shared  # which stands on this module
+
+            shared.replace(path, data)
     except OSError as error:
         raise StorageError(
             f"{path} can't be written: {error.strerror or error}. {remedy(error)}, or choose another place with "
@@ -77,8 +80,16 @@ def read_text(path: AnyPath, made_by: str) -> str:
         StorageError: not there or not readable; the message names the asset.
     """
     try:
-        with path.open("r", encoding="utf-8", newline="") as file:
-            text: str = file.read()
+        if is_folder_path(path):
+            with path.open("r", encoding="utf-8", newline="") as file:
+                text = file.read()
+        else:
+            from laneb.storage import shared  # which stands on this module
+
+            data = shared.read_or_none(path)
+            if data is None:
+                raise FileNotFoundError(path)
+            text = data.decode("utf-8")
     except FileNotFoundError:
         raise StorageError(f"{path} is not there yet: materialize {made_by} first (or run: laneb run).") from None
     except UnicodeDecodeError as error:

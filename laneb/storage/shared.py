@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from typing_extensions import TypeIs
-
+from laneb.buckets import OBJECT_STORES, complaint, is_of_a_client, refuses
+from laneb.places import is_folder_path
 from laneb.storage.atomic import StorageError, remedy, replace_file
 
 if TYPE_CHECKING:
@@ -27,13 +27,7 @@ PATIENCE_SECONDS = 120.0
 """How long a server that doesn't answer is waited for."""
 
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
-_CLIENTS = ("botocore", "aiobotocore", "s3fs", "aiohttp", "gcsfs", "google", "azure", "adlfs", "urllib3", "requests")
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK)
-
-
-def is_folder_path(path: AnyPath) -> TypeIs[Path]:
-    """Whether a path is one of this machine's file system, NFS included, and not a bucket's."""
-    return isinstance(path, Path) and getattr(path, "protocol", "") in ("", "file", "local")
 
 
 def patiently(call: Callable[[], T], path: AnyPath, seconds: float = PATIENCE_SECONDS) -> T:
@@ -58,42 +52,25 @@ def patiently(call: Callable[[], T], path: AnyPath, seconds: float = PATIENCE_SE
     )
     try:
         return retrying(call)
-    except (FileNotFoundError, FileExistsError, StorageError):
+    except (FileNotFoundError, FileExistsError, StorageError) as error:
+        if "bucket does not exist" in str(error):
+            raise StorageError(f"{path}: there is no such bucket. Make it, or correct its name.") from error
         raise
-    except OSError as error:
-        raise StorageError(refusal(path, error)) from error
     except Exception as error:
-        if _of_a_client(error):
-            raise StorageError(refusal(path, error)) from error
+        if is_folder_path(path):
+            if isinstance(error, OSError):
+                where = "or choose another place with LANE_B_WORK_DIR"
+                raise StorageError(f"{path}: {error.strerror or error}. {remedy(error)}, {where}.") from error
+        elif isinstance(error, OSError) or is_of_a_client(error):
+            raise StorageError(complaint(path, error)) from error
         raise
-
-
-def refusal(path: AnyPath, error: Exception) -> str:
-    """One sentence about a place that can't be used, and what to do."""
-    if is_folder_path(path):
-        assert isinstance(error, OSError)
-        return f"{path}: {error.strerror or error}. {remedy(error)}, or choose another place with LANE_B_WORK_DIR."
-    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
-        return f"{path}: the bucket refuses ({_first_line(error)}). Check its keys, such as AWS_ACCESS_KEY_ID."
-    return (
-        f"{path}: the bucket doesn't answer ({_first_line(error)}). Check its endpoint, such as AWS_ENDPOINT_URL, then "
-        "run again: what was finished is kept."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _of_a_client(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] in _CLIENTS or isinstance(error, TimeoutError)
 
 
 def _may_pass(error: BaseException) -> bool:
     """Whether an error may be gone in a moment: the server is away or too busy, as opposed to refusing."""
-    if isinstance(error, _FINAL) or "Credentials" in type(error).__name__:
+    if isinstance(error, _FINAL) or refuses(error):
         return False
-    return isinstance(error, OSError) or _of_a_client(error)
+    return isinstance(error, OSError) or is_of_a_client(error)
 
 
 def read_or_none(path: AnyPath) -> bytes | None:
@@ -114,7 +91,14 @@ def replace(path: AnyPath, data: bytes) -> None:
     if is_folder_path(path):
         patiently(lambda: replace_file(path, data), path)
     else:
+        _make_folder(path)
         patiently(lambda: path.fs.pipe_file(path.path, data), path)
+
+
+def _make_folder(path: AnyPath) -> None:
+    """The folder of a file, on a server that has folders. A bucket that isn't there is an error, not to be made."""
+    if not is_folder_path(path) and path.protocol not in OBJECT_STORES:
+        patiently(lambda: path.fs.makedirs(path.parent.path, exist_ok=True), path)
 
 
 def create(path: AnyPath, data: bytes) -> bool:
@@ -127,6 +111,8 @@ def create(path: AnyPath, data: bytes) -> bool:
     """
     if is_folder_path(path):
         return patiently(lambda: _link(path, data), path)
+
+    _make_folder(path)
 
     def put() -> bool:
         try:
@@ -216,6 +202,7 @@ def upload(source: Path, target: AnyPath) -> None:
         patiently(lambda: _copy(source, target), target)
     else:
         source.stat()
+        _make_folder(target)
         patiently(lambda: target.fs.put_file(str(source), target.path), target)
 
 

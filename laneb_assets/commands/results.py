@@ -1,10 +1,10 @@
 """`laneb import`: baseline results made elsewhere."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
+from laneb.places import reach
 from laneb.settings import SettingsError, load_settings
 from laneb.storage.overrides import refuse_foreign_work_dir, write_overrides
 from laneb.training.imports import check_results_directory, results_place
@@ -17,7 +17,7 @@ def import_command(given: str, profile: str | None, work_dir: str | None) -> Non
     own = {"baseline.source", "places.baseline_results_dir", "places.baseline_results_csv"}
     if hidden := sorted(own & settings.set_by_environment()):
         raise SettingsError([f"{key}: the environment sets it, which beats an import. Unset it." for key in hidden])
-    directory, csv_path = results_place(Path(given).absolute())
+    directory, csv_path = results_place(reach(given))
     found = check_results_directory(directory, settings.baseline.seeds, csv_path=csv_path)
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)

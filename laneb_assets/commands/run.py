@@ -37,14 +37,19 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
         for name in settings.ignored_variables:
             terminal.console.print(f"{name} is set and ignored: it decides nothing here.", style="dim")
         watch: list[Any] = []
+        running: list[Step] = []
 
         def before(step: Step) -> None:
-            watch.append(terminal.watching(step.label))
-            watch[-1].__enter__()
+            running.append(step)
+            if not watch:
+                watch.append(terminal.watching(step.label if settings.engine.parallel_runs == 1 else step.asset))
+                watch[-1].__enter__()
 
         def after(outcome: Outcome) -> None:
             nonlocal trained
-            if watch:
+            if outcome.step in running:
+                running.remove(outcome.step)
+            if watch and not running:
                 watch.pop().__exit__(None, None, None)
             trained += outcome.step.asset in TRAINED and outcome.state == "done"
             _show(terminal, outcome)

@@ -35,9 +35,12 @@ class Outcome:
     failed_checks: tuple[str, ...] = ()
 
 
+def levels_of(lane: Lane) -> list[list[Step]]:
+    """Every asset and partition, in levels: each is made from those of earlier levels alone."""
+    levels = [[Step(name, partition) for name in level for partition in lane.partitions(name)] for level in lane.levels]
+    return [[Step(EXPERIMENT)], *levels]
+
+
 def steps_of(lane: Lane) -> list[Step]:
     """Every asset and partition, each after those that it is made from."""
-    return [
-        Step(EXPERIMENT),
-        *(Step(name, partition) for level in lane.levels for name in level for partition in lane.partitions(name)),
-    ]
+    return [step for level in levels_of(lane) for step in level]

@@ -1,13 +1,17 @@
 """The walk over the lane: what is up to date is left as it is, what is missing or stale is materialized, one asset (or
-partition) after another, each in a Dagster run that the UI shows like its own."""
+partition) after another, or training runs of one level side by side, each in a Dagster run that the UI shows like its
+own."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from laneb.places import is_folder_path
 from laneb.settings import Settings, SettingsError, read_overrides
+from laneb.storage.lease import Lease, LeaseHeldError
 from laneb.storage.overrides import write_overrides
 from laneb_assets.automation.liveness import end_dead_runs
 from laneb_assets.automation.runs import LOCK
@@ -15,8 +19,9 @@ from laneb_assets.automation.staleness import Staleness
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.execution import materialize_step
-from laneb_assets.lane_run.steps import Outcome, Step, steps_of
-from laneb_assets.names import EXPERIMENT
+from laneb_assets.lane_run.side_by_side import materialize_side_by_side
+from laneb_assets.lane_run.steps import Outcome, Step, levels_of
+from laneb_assets.names import EXPERIMENT, TRAINED
 
 Reporter = Callable[[Outcome], None]
 
@@ -43,17 +48,37 @@ def run_lane(
         if dict(settings.overrides) != read_overrides(settings.locations):
             write_overrides(settings.locations, settings.overrides)
         end_dead_runs(instance, settings.experiment)
-        for step in steps_of(lane):
-            if step.asset != EXPERIMENT and Staleness(lane, instance).up_to_date(step.asset, step.partition):
-                outcome = Outcome(step, "up to date")
-            else:
-                before(step)
-                outcome = materialize_step(lane, definitions, instance, step)
-            outcomes.append(outcome)
-            after(outcome)
-            if outcome.state == "failed":
+        for level in levels_of(lane):
+            for outcome in _materialized(lane, definitions, instance, level, before):
+                outcomes.append(outcome)
+                after(outcome)
+            if any(outcome.state == "failed" for outcome in outcomes):
                 break
     return outcomes
+
+
+def _materialized(
+    lane: Lane,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    level: list[Step],
+    before: Callable[[Step], None],
+) -> Iterator[Outcome]:
+    """The outcomes of steps that don't need each other, until one fails."""
+    stale = []
+    for step in level:
+        if step.asset != EXPERIMENT and Staleness(lane, instance).up_to_date(step.asset, step.partition):
+            yield Outcome(step, "up to date")
+        elif step.asset in TRAINED and lane.settings.engine.parallel_runs > 1:
+            stale.append(step)
+        else:
+            before(step)
+            outcome = materialize_step(lane, definitions, instance, step)
+            yield outcome
+            if outcome.state == "failed":
+                return
+    if stale:
+        yield from materialize_side_by_side(lane.settings, instance, stale, before)
 
 
 def make_work_dir(settings: Settings) -> None:
@@ -74,6 +99,29 @@ def make_work_dir(settings: Settings) -> None:
 def _only_one(settings: Settings) -> Iterator[None]:
     """One `laneb run` at a time in a work directory; the lock dies with its holder."""
     make_work_dir(settings)
+    with _only_one_here(settings), _only_one_anywhere(settings):
+        yield
+
+
+@contextlib.contextmanager
+def _only_one_anywhere(settings: Settings) -> Iterator[None]:
+    """The same among machines that share a bucket: by a lease in it."""
+    work_dir = settings.locations.work_dir
+    if is_folder_path(work_dir):
+        yield
+        return
+    lease = Lease(work_dir / ".leases" / "laneb_run", settings.engine.lease_seconds, what=str(work_dir))
+    try:
+        # Long enough to tell a holder that beats from one that is gone.
+        lease.wait(1.5 * settings.engine.lease_seconds, say=lambda text: print(f"laneb: {text}", file=sys.stderr))
+    except LeaseHeldError as error:
+        raise SettingsError([f"another laneb run is at work: {error}, or choose another --work-dir."]) from None
+    with lease.beating():
+        yield
+
+
+@contextlib.contextmanager
+def _only_one_here(settings: Settings) -> Iterator[None]:
     # A sensor looks at the lock now and then, for a moment.
     lock = FileLock(settings.locations.local_dir / LOCK, timeout=2)
     try:

@@ -38,7 +38,6 @@ def a_run_that_is_preempted_and_then_warned_of_its_time_limit_ends_as_if_it_were
     # Slurm may preempt it once more, when its grace for the first time is over.
     preempted, *_, warned = story.resumed_from()
     assert 60 <= preempted < 200 <= warned < work.spec.steps
-    assert jobs.read_job(work.run).attempt == 1, "Slurm itself queued it again"
 
 
 def a_run_that_is_cancelled_keeps_a_checkpoint_and_frees_its_place(undisturbed, slurm, folder):
@@ -109,7 +108,7 @@ def test_on_slurm(story, stories):
 
 def test_what_sbatch_refuses_is_said_in_its_own_words(undisturbed, slurm, tmp_path):
     work = undisturbed.work(tmp_path, tmp_path, engine="slurm", args="--partition=nowhere")
-    with pytest.raises(EngineError, match=r"sbatch refused laneb-d1_i400_s41-\w+-1: .*invalid partition"):
+    with pytest.raises(EngineError, match=r"sbatch refused laneb-d1-i400-s41-\w+-1: .*invalid partition"):
         train(work)
 
 

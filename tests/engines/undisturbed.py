@@ -9,9 +9,8 @@ from small_runs import Runs
 
 from laneb.engines import Work, train
 from laneb.knobs import EngineKnobs, TrainingKnobs
-from laneb.places import AnyPath
+from laneb.places import AnyPath, is_folder_path
 from laneb.records.runs import RunResult
-from laneb.storage import shared
 from laneb.training.spec import RunSpec
 
 STEPS = 400
@@ -29,7 +28,7 @@ class Undisturbed:
         """The same run, to be trained in the directory `place / runs`."""
         knobs = EngineKnobs(**{"lease_seconds": 2.4, "scratch": str(mirror / "scratch"), **engine})
         run = place / "runs" / self.spec.run_id
-        local = run if shared.is_folder_path(run) else mirror / "runs" / self.spec.run_id
+        local = run if is_folder_path(run) else mirror / "runs" / self.spec.run_id
         return Work(self.spec, run, local, training or TrainingKnobs(), knobs)
 
     def is_equalled_by(self, result: RunResult, run_dir: Path) -> None:
