@@ -1,10 +1,14 @@
 """Checks on what was measured, called as Dagster calls them."""
 
+from dataclasses import replace
+
 import dagster as dg
 import numpy as np
 
 from laneb.knobs import StatisticsKnobs
+from laneb.records.experiment import Experiment
 from laneb.statistics import measure_dataset
+from laneb.storage.store import Store
 from laneb_assets.checks import entropy_is_measured
 
 
@@ -24,6 +28,16 @@ def test_an_entropy_fit_on_starved_contexts_is_a_warning_with_its_numbers(lane) 
     assert found.description.startswith("2 of 3 context lengths of the entropy fit (2, 3) are bracketed too widely")
     assert "20%" in found.description and "statistics.max_tokens" in found.description
     assert found.metadata["too_wide"].value + found.metadata["usable"].value == found.metadata["fitted"].value
+
+
+def test_starved_contexts_are_no_warning_where_the_exponent_is_correlations_alone(simulated_once) -> None:
+    store, tokens = simulated_once.store, np.random.default_rng(0).integers(0, 30, 3000)
+    experiment = store.read(Experiment)
+    inference = experiment.inference.model_copy(update={"paper_mapping_id": "corr_only_v1"})
+    elsewhere = Store(replace(store.locations, work_dir=store.locations.work_dir / "unused"))
+    for mapping, passes in ((experiment.inference, False), (inference, True)):
+        elsewhere.write(experiment.model_copy(update={"inference": mapping}))
+        assert check(elsewhere, tokens, ent_max_ctx=8).passed == passes
 
 
 def test_an_entropy_fit_on_well_sampled_contexts_passes(lane) -> None:
