@@ -32,11 +32,14 @@ def watch_command(profile: str | None, work_dir: str | None, *, once: bool) -> N
         return
     from rich.live import Live
 
-    with Live(console=screen, auto_refresh=False) as live:
-        while True:
-            watched.poll()
-            live.update(watched.shown(), refresh=True)
-            time.sleep(POLL_SECONDS)
+    try:
+        with Live(console=screen, auto_refresh=False) as live:
+            while True:
+                watched.poll()
+                live.update(watched.shown(), refresh=True)
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        click.echo("laneb: no longer watching; the runs go on.", err=True)
 
 
 class Watched:
@@ -115,8 +118,3 @@ def _row(state: str, name: str, progress: Progress) -> tuple[str, ...]:
         text(progress.tok_per_sec, ",.0f"),
         left,
     )
-
-
-def stopped() -> None:
-    """What Ctrl-C says: nothing was stopped but the watching."""
-    click.echo("laneb: no longer watching; the runs go on.", err=True)
