@@ -11,6 +11,7 @@ from laneb.places import Locations
 from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
 from laneb.settings import Settings
+from laneb.storage.overrides import current_experiment
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 from laneb.training.launch import training_command
@@ -29,7 +30,23 @@ from laneb_assets.dagster_internals import DagsterPipesExecutionError
 from laneb_assets.elsewhere import STOPPED, is_elsewhere, train_elsewhere
 from laneb_assets.views.heartbeat import heartbeat
 
-Stored = dg.ResourceParam[Store]
+
+@dataclass(frozen=True)
+class LaneStore(Store):
+    """The experiment's store, for assets of definitions that were loaded with `loaded`."""
+
+    loaded: Settings
+
+    def experiment(self) -> Experiment:
+        """The stored settings.
+
+        Raises:
+            SettingsError: they aren't those that hold now: each knob is named, with what to do.
+        """
+        return current_experiment(self, self.loaded)
+
+
+Stored = dg.ResourceParam[LaneStore]
 Duck = dg.ResourceParam[Warehouse]
 
 _STOPPED_CODES = (130, 143)
@@ -110,7 +127,7 @@ def resources_of(settings: Settings) -> dict[str, object]:
     """The resources of one experiment."""
     locations = settings.locations
     return {
-        "store": Store(locations),
+        "store": LaneStore(locations, settings),
         "warehouse": Warehouse(locations.duckdb_path),
         "trainer": Trainer(dg.PipesSubprocessClient(), locations, settings.engine),
     }

@@ -16,6 +16,7 @@ FLOORS = {
     "laneb.planning": 6,
     "laneb.decision": 5,
     "laneb.plan": 5,
+    "laneb.wanted": 5,
     "laneb.inference": 4,
     "laneb.engines": 4,
     "laneb.statistics": 3,

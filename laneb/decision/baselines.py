@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from laneb.records.base import canonical_hash
 from laneb.records.runs import RunResult
 from laneb.storage.atomic import StorageError, write_text
+from laneb.storage.products import imported_role
 from laneb.storage.results import latest_rows, read_results, render_results, results_frame, results_row
-from laneb.storage.roles import baseline_runs, imported_role
+from laneb.wanted import baseline_runs
 
 if TYPE_CHECKING:
     import pandas as pd

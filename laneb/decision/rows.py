@@ -73,8 +73,15 @@ def schema_rows(
     return SchemaRows(
         manifest=tuple(_manifest(planned, runs)),
         rows=tuple(_schema_row(candidate, run, inference, knobs) for candidate, run in done),
-        fingerprints=tuple(run.fingerprint for _, run in done),
+        fingerprints=tuple(_campaign_fingerprint(run) for _, run in done),
     )
+
+
+def _campaign_fingerprint(run: RunResult) -> str:
+    """Identity of a run and of what it was trained for: at another threshold, an equal run is another row."""
+    if run.made_for is None:
+        return run.fingerprint
+    return canonical_hash([run.fingerprint, run.made_for.model_dump(mode="json")])
 
 
 def _has(runs: Mapping[tuple[Mode, int], RunResult], candidate: Candidate) -> bool:

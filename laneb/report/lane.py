@@ -15,6 +15,7 @@ from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
 from laneb.report.answer import CLOCK_MEANINGS, Answer, answer_of
 from laneb.storage import roles
+from laneb.wanted import CandidateRuns, baseline_runs, candidate_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,8 +207,9 @@ def report_of(store: Store, experiment: str, rows: pd.DataFrame, looks: Sequence
         summary = summarize(rows) if len(rows) else None
         return Report(experiment, answer_of(None, None, summary), None, summary, None, ())
     inference, settings = store.read(Inference), store.read(Experiment)
-    runs, requested = _candidates(store, settings, inference)
-    baselines = roles.baseline_runs(store, settings)
+    found = candidate_runs(store, settings, inference)
+    runs, requested = _planned(found, settings, inference)
+    baselines = baseline_runs(store, settings)
     verdict = None
     if runs:
         verdict = judge(
@@ -222,7 +224,7 @@ def report_of(store: Store, experiment: str, rows: pd.DataFrame, looks: Sequence
     _, difference = target_threshold(store.read(BaselineThreshold), settings.threshold.target_threshold)
     failed = [gate.message for gate in inference.gates if not gate.passed]
     judged = [] if verdict is None else verdict.warnings
-    warnings = [difference, *judged, *failed, *inference.warnings, *_earlier(rows, requested)]
+    warnings = [difference, *found.sentences, *judged, *failed, *inference.warnings, *_earlier(rows, requested)]
     return Report(
         experiment=experiment,
         answer=answer_of(inference, verdict),
@@ -251,18 +253,17 @@ def _theory(store: Store, baselines: list[RunResult]) -> ContextLossDecay | None
     return decay if set(decay.fingerprints) <= {run.fingerprint for run in baselines} else None
 
 
-def _candidates(
-    store: Store, experiment: Experiment, inference: Inference
+def _planned(
+    found: CandidateRuns, experiment: Experiment, inference: Inference
 ) -> tuple[dict[Mode, list[RunResult]], dict[str, float]]:
     """The planned candidates that have run, by mode, and their requested ratios by mode and run."""
-    have = roles.candidate_runs(store, experiment)
     runs: dict[Mode, list[RunResult]] = {}
     requested: dict[str, float] = {}
     for seed in experiment.candidates.run_seeds:
         for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio):
             requested[candidate.mode] = requested[candidate.run_id] = candidate.ratio
-            if (candidate.mode, seed) in have:
-                runs.setdefault(candidate.mode, []).append(have[candidate.mode, seed])
+            if (candidate.mode, seed) in found.runs:
+                runs.setdefault(candidate.mode, []).append(found.runs[candidate.mode, seed])
     return runs, requested
 
 
@@ -277,9 +278,9 @@ def _calibration(store: Store, experiment: Experiment) -> list[RunResult]:
 
 
 def _earlier(rows: pd.DataFrame, requested: dict[str, float]) -> list[str]:
-    """Rows that stay current because nothing replaced them: of an earlier campaign, or imported."""
+    """Rows that are current beside the campaign's own: imported ones."""
     return [
-        f"the current row of {run_id} is of an earlier campaign or imported; it counts in the tally"
+        f"the current row of {run_id} was imported; it counts in the tally"
         for run_id in rows["run_id"]
         if run_id not in requested
     ]

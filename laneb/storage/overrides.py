@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from laneb.knobs import EXPERIMENT_SECTIONS
 from laneb.places import Locations
+from laneb.records.experiment import Experiment
 from laneb.settings import (
     PARTITION_KNOBS,
+    Knob,
     Settings,
     SettingsError,
+    all_knobs,
     find_knob,
     launchpad_may_set,
     load_settings,
@@ -18,6 +22,11 @@ from laneb.settings import (
     validate_override,
 )
 from laneb.storage.atomic import write_text
+
+if TYPE_CHECKING:
+    from laneb.storage.store import Store
+
+_STORED = frozenset(section.title for section in EXPERIMENT_SECTIONS)
 
 
 def write_overrides(locations: Locations, overrides: Mapping[str, Any]) -> None:
@@ -112,6 +121,53 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         elif before[key] != now[key]:
             lines.append(f"{key}: {now[key]}, which was {before[key]}")
     return lines
+
+
+def current_experiment(store: Store, loaded: Settings) -> Experiment:
+    """The settings that `experiment` stored, if they are those that hold now.
+
+    Args:
+        store: of the experiment.
+        loaded: the settings that definitions were loaded with.
+
+    Raises:
+        SettingsError: profile, environment or overrides say something else by now, or definitions were loaded with
+            other partitions: each knob is named, with what to do.
+    """
+    stored = store.read(Experiment)
+    now = load_settings(loaded.profile, work_dir=str(store.locations.work_dir))
+    moved = [knob for knob in all_knobs() if knob.key in PARTITION_KNOBS and _value(loaded, knob) != _value(now, knob)]
+    if moved:
+        raise SettingsError([_reload(knob, loaded, now) for knob in moved])
+    behind = [
+        f"{knob.key} is {shown(_value(stored, knob))} in experiment, and {shown(_value(now, knob))} by now "
+        f"({now.origins[knob.key]})"
+        for knob in all_knobs()
+        if knob.section in _STORED and _value(stored, knob) != _value(now, knob)
+    ]
+    if behind:
+        more = f"; and {len(behind) - 3} more" if len(behind) > 3 else ""
+        raise SettingsError(
+            [f"experiment is behind: {'; '.join(behind[:3])}{more}. Materialize experiment first (or run: laneb run)."]
+        )
+    return stored
+
+
+def _reload(knob: Knob, loaded: Settings, now: Settings) -> str:
+    before, after = shown(_value(loaded, knob)), shown(_value(now, knob))
+    return (
+        f"{knob.key} was {before} when definitions loaded and is {after} by now ({now.origins[knob.key]}): reload the "
+        "code location, then materialize experiment."
+    )
+
+
+def _value(settings: Settings | Experiment, knob: Knob) -> Any:
+    return getattr(getattr(settings, knob.section), knob.name)
+
+
+def shown(value: Any) -> str:
+    """A knob's value as people write it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def refuse_foreign_work_dir(experiment: str, locations: Locations) -> None:

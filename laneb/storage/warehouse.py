@@ -119,7 +119,7 @@ class Warehouse:
             for row, fingerprint in zip(rows, fingerprints, strict=True):
                 key = [experiment, row.values["run_id"], fingerprint]
                 where = "WHERE experiment = ? AND run_id = ? AND run_fingerprint = ?"
-                [revision] = _one(connection, f"SELECT coalesce(max(revision), 0) + 1 FROM {TABLE}")
+                [revision] = _one(connection, f"SELECT coalesce(max(abs(revision)), 0) + 1 FROM {TABLE}")
                 [known] = _one(connection, f"SELECT count(*) FROM {TABLE} {where}", key)
                 if known and skip_existing:
                     connection.execute(f"UPDATE {TABLE} SET revision = ? {where}", [revision, *key])
@@ -127,6 +127,27 @@ class Warehouse:
                 connection.execute(f"DELETE FROM {TABLE} {where}", key)
                 _insert(connection, experiment, fingerprint, revision, row)
                 written += 1
+        return written
+
+    def keep_campaign(
+        self, experiment: str, rows: Sequence[SchemaRow], fingerprints: Sequence[str], *, skip_existing: bool
+    ) -> int:
+        """`upsert` the rows of a campaign and retire every other row of the experiment's own runs.
+
+        A retired row stays in the table, but is no current row: its seed was removed, its run failed to be repeated, or
+        it was trained for another inference. Imported rows are nobody's campaign, and stay as they are.
+        """
+        written = self.upsert(experiment, rows, fingerprints, skip_existing=skip_existing)
+        kept = {(row.values["run_id"], fingerprint) for row, fingerprint in zip(rows, fingerprints, strict=True)}
+        with self.connect() as connection, _transaction(connection):
+            query = f"SELECT run_id, run_fingerprint, csv_text FROM {TABLE} WHERE experiment = ? AND revision > 0"
+            for run_id, fingerprint, text in connection.execute(query, [experiment]).fetchall():
+                if (run_id, fingerprint) not in kept and fingerprint != _text_fingerprint(text):
+                    connection.execute(
+                        f"UPDATE {TABLE} SET revision = -revision "
+                        "WHERE experiment = ? AND run_id = ? AND run_fingerprint = ?",
+                        [experiment, run_id, fingerprint],
+                    )
         return written
 
     def import_rows(self, experiment: str, rows: Sequence[SchemaRow], *, skip_existing: bool) -> int:
@@ -172,18 +193,22 @@ class Warehouse:
         with self.connect(read_only=True) as connection:
             # A table that scripts made is taken over at the first write; until then it has no rows of an experiment.
             if _has_table(connection, VERSION_TABLE):
-                frame = connection.execute(f"SELECT {names} FROM ({query}) ORDER BY revision", parameters).df()
+                frame = connection.execute(f"SELECT {names} FROM ({query}) ORDER BY abs(revision)", parameters).df()
         return frame
 
 
 def row_fingerprint(row: SchemaRow) -> str:
     """Identity of an imported row: the hash of its text, line end left out."""
-    return canonical_hash(row.text.rstrip("\r\n"))
+    return _text_fingerprint(row.text)
+
+
+def _text_fingerprint(text: str) -> str:
+    return canonical_hash(text.rstrip("\r\n"))
 
 
 def _current(condition: str) -> str:
     return (
-        f"SELECT * FROM {TABLE} WHERE {condition} "
+        f"SELECT * FROM {TABLE} WHERE {condition} AND revision > 0 "
         "QUALIFY row_number() OVER (PARTITION BY experiment, run_id ORDER BY revision DESC) = 1"
     )
 

@@ -70,6 +70,16 @@ def prepare_held(run_dir: Path, spec: RunSpec) -> State:
     return "resume" if checkpoints.is_dir() and any(checkpoints.glob("step_*.pt")) else "fresh"
 
 
+def trained_spec(runs_dir: Path, run: RunResult) -> RunSpec | None:
+    """The spec that a run was trained by, from its directory or the one that it was set aside to; None: not there."""
+    for directory in (runs_dir / run.run_id, runs_dir / f"{run.run_id}.{run.fingerprint}"):
+        with contextlib.suppress(ValueError):
+            spec = read_spec(directory / SPEC)
+            if spec.fingerprint == run.fingerprint:
+                return spec
+    return None
+
+
 def read_spec(path: Path) -> RunSpec:
     """The spec in a file, whose shards are found from the file's folder.
 

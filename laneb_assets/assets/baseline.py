@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from laneb import wanted
 from laneb.decision.baselines import baseline_results_of, keep_baseline_results
 from laneb.decision.threshold import target_threshold, threshold_from
 from laneb.records.experiment import Experiment
@@ -11,7 +12,7 @@ from laneb.storage.products import SOURCE_HASH
 from laneb.storage.results import read_results, results_fingerprint
 from laneb.storage.store import Store
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, run_spec
+from laneb_assets.assets.training_runs import keep, run_curves, run_metadata
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Stored, Training
 from laneb_assets.views.frames import BaselineResultsFrame, checked, column_schema
@@ -53,10 +54,7 @@ def baseline_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def baseline_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
     """One finished run per baseline seed: what the loss is when the horizon is chosen as people do today."""
-    baseline = store.read(Experiment).baseline
-    spec = run_spec(
-        store, seed=int(context.partition_key), steps=baseline.num_iterations, ratio=baseline.customary_ratio
-    )
+    spec = wanted.wanted_baseline(store, store.experiment(), int(context.partition_key))
     result = trainer.train(context, spec)
     log = store.locations.baseline_results_dir / f"baseline_d{spec.depth}_s{spec.seed}_train.log"
     result = keep(store, result, role=roles.baseline_role(spec.seed), log=log)
@@ -66,7 +64,7 @@ def baseline_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tra
 
 def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """results.csv: a row per baseline run; the latest row of a seed counts."""
-    experiment = store.read(Experiment)
+    experiment = store.experiment()
     results = baseline_results_of(store, experiment)
     checked(context, BaselineResultsFrame, results.latest)
     keep_baseline_results(store, experiment, results)
@@ -83,7 +81,7 @@ def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.Mat
 
 def baseline_threshold(store: Stored) -> dg.MaterializeResult:
     """The validation bpb that a candidate has to reach: the baselines' median plus the offset."""
-    experiment = store.read(Experiment)
+    experiment = store.experiment()
     knobs, path = experiment.threshold, store.locations.baseline_results_csv
     threshold = threshold_from(
         read_results(path),
@@ -94,7 +92,7 @@ def baseline_threshold(store: Stored) -> dg.MaterializeResult:
         results_csv=str(path),
     )
     written = store.write(threshold)
-    runs = roles.baseline_runs(store, experiment)
+    runs = wanted.baseline_runs(store, experiment)
     value, _ = target_threshold(threshold, knobs.target_threshold)
     return materialized(
         threshold,

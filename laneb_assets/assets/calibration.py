@@ -2,13 +2,13 @@
 
 import dagster as dg
 
+from laneb import wanted
 from laneb.inference.calibration import calibration_from
-from laneb.records.experiment import Experiment
 from laneb.settings import Settings
 from laneb.storage import roles
 from laneb.storage.products import horizon_and_seed
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, run_spec
+from laneb_assets.assets.training_runs import keep, run_curves, run_metadata
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Stored, Training
 from laneb_assets.views.metadata import materialized
@@ -42,9 +42,9 @@ def calibration_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
     """One finished run per horizon and seed: only a run whose schedule has ended is a point of a loss curve."""
     steps, seed = horizon_and_seed(context.partition_key)
-    seeds = store.read(Experiment).calibration.all_seeds
-    result = trainer.train(context, run_spec(store, seed=seed, steps=steps))
-    suffix = f"_s{seed}" if len(seeds) > 1 else ""
+    experiment = store.experiment()
+    result = trainer.train(context, wanted.wanted_spec(store, experiment, seed=seed, steps=steps))
+    suffix = f"_s{seed}" if len(experiment.calibration.all_seeds) > 1 else ""
     log = store.locations.log_dir / f"laneb_calib_{steps}{suffix}.log"
     role = roles.calibration_role(steps, seed)
     result = keep(store, result, role=role, log=log)
@@ -54,11 +54,11 @@ def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: 
 
 def calibration_points(store: Stored) -> dg.MaterializeResult:
     """Tokens and final loss of the finished runs, the baselines' among them where schedule and shape match."""
-    experiment = store.read(Experiment)
-    runs = roles.calibration_runs(store, experiment)
+    experiment = store.experiment()
+    runs = wanted.calibration_runs(store, experiment)
     calibration = calibration_from(
         runs,
-        baselines=roles.baseline_runs(store, experiment),
+        baselines=wanted.baseline_runs(store, experiment),
         required_seeds=experiment.baseline.seeds,
     )
     calibration = calibration.model_copy(update={"run_versions": tuple(run.content_hash() for run in runs)})

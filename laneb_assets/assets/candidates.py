@@ -5,16 +5,16 @@ import dagster as dg
 from laneb.decision.candidates import plan_candidates
 from laneb.decision.rows import run_time_to_target, schema_rows
 from laneb.records.candidates import MODES
-from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.runs import MadeFor, RunResult
 from laneb.settings import Settings
 from laneb.storage.atomic import StorageError
 from laneb.storage.roles import candidate_role
-from laneb.storage.roles import candidate_runs as results_of
 from laneb.training.log_lines import times_to_target, tracking
+from laneb.wanted import candidate_runs as candidate_runs_of
+from laneb.wanted import wanted_spec
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_curves, run_spec
+from laneb_assets.assets.training_runs import keep, run_curves
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Duck, Stored, Training
 from laneb_assets.views.frames import SchemaRowsFrame, checked, inference_schema_columns
@@ -48,13 +48,13 @@ def candidate_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
     """The inferred ratio and 1.05 times it, trained to their ends; or one fallback run when inference is no basis."""
-    experiment, inference = store.read(Experiment), store.read(Inference)
+    experiment, inference = store.experiment(), store.read(Inference)
     seed = int(context.partition_key)
     metadata: dict[str, object] = {}
     results: list[RunResult] = []
     planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
     for candidate in planned:
-        result = trainer.train(context, run_spec(store, seed=seed, ratio=candidate.ratio))
+        result = trainer.train(context, wanted_spec(store, experiment, seed=seed, ratio=candidate.ratio))
         time = run_time_to_target(result, inference.target_metric_threshold, experiment.candidates)
         result = keep(
             store,
@@ -85,17 +85,19 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
 
 def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
     """candidate_runs.csv, and the runs' rows in the DuckDB table lane_b_inference_schema with its CSV export."""
-    experiment = store.read(Experiment)
+    experiment, inference = store.experiment(), store.read(Inference)
+    found = candidate_runs_of(store, experiment, inference)
+    for sentence in found.sentences:
+        context.log.warning(sentence)
+    if not found.runs:
+        raise StorageError(
+            " ".join(found.sentences) or "no candidate has run yet: materialize candidate_runs (or run: laneb run)."
+        )
     campaign = schema_rows(
-        store.read(Inference),
-        results_of(store, experiment),
-        experiment.candidates,
-        default_ratio=experiment.baseline.customary_ratio,
+        inference, found.runs, experiment.candidates, default_ratio=experiment.baseline.customary_ratio
     )
-    if not campaign.rows:
-        raise StorageError("no candidate has run yet: materialize candidate_runs first (or run: laneb run).")
     frame = checked(context, SchemaRowsFrame, campaign.frame())
-    written = warehouse.upsert(
+    written = warehouse.keep_campaign(
         experiment.experiment,
         campaign.rows,
         campaign.fingerprints,

@@ -38,8 +38,8 @@ def corpus_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def tokenizer(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """A byte-pair tokenizer trained on the corpus; with the nanochat backend, that of the checkout."""
-    corpus, data = corpus_of(store), store.read(Experiment).data
-    training = store.read(Experiment).training
+    corpus, data = corpus_of(store), store.experiment().data
+    training = store.experiment().training
     if training.backend == "nanochat":
         info = _checkout_tokenizer(store, training, corpus, data.dataset_id or corpus.dataset_id)
         return materialized(info, store.write(info), vocab_size=info.vocab_size, bytes_per_token=info.bytes_per_token)
@@ -76,7 +76,7 @@ def _checkout_tokenizer(store: Store, training: TrainingKnobs, corpus: Corpus, d
 
 def token_shards(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """The corpus as train and validation tokens, memory-mapped, split by document hash."""
-    corpus, data = corpus_of(store), store.read(Experiment).data
+    corpus, data = corpus_of(store), store.experiment().data
     info = store.read(TokenizerInfo)
     name = shards_fingerprint(corpus, info.tokenizer_id, data.validation_share)
     shards = build_shards(

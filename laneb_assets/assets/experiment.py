@@ -13,6 +13,7 @@ from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
 from laneb.training.checkout_knobs import set_by_someone
 from laneb.training.spec import trainer_fingerprint
 from laneb_assets.assets.launchpad import OVERRIDES, RESET, launchpad_config
+from laneb_assets.checks.settings import report_stale_partitions, trained_assets
 from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, OWNERS, SETTINGS, key_of, settings_asset
 from laneb_assets.resources import Stored
 
@@ -40,6 +41,7 @@ def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         for change in changes:
             context.log.info(change)
         path = store.write(record)
+        report_stale_partitions(context.instance, store, experiment, trained_assets(settings.baseline.source))
         yield dg.MaterializeResult(
             asset_key=key_of(experiment, EXPERIMENT),
             data_version=dg.DataVersion(record.content_hash()),

@@ -7,13 +7,12 @@ from laneb.inference import infer
 from laneb.model.scaling import ModelShape, count_parameters
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
-from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import DatasetStats
 from laneb.settings import Settings
-from laneb.storage import roles
 from laneb.training.spec import trained_with
+from laneb.wanted import baseline_runs, calibration_runs
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Stored
 from laneb_assets.views.metadata import materialized
@@ -38,7 +37,7 @@ def inference_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def scaling_params(store: Stored) -> dg.MaterializeResult:
     """The parameter counts of the model's shape; the ratio counts transformer matrices and head."""
-    experiment = store.read(Experiment)
+    experiment = store.experiment()
     model = trained_with(experiment.model, experiment.training, experiment.origins).model
     record = count_parameters(ModelShape.of(model, experiment.data.vocab_size))
     path = store.write(record)
@@ -47,7 +46,7 @@ def scaling_params(store: Stored) -> dg.MaterializeResult:
 
 def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """Tokens per scaling parameter at which a run's final loss reaches the threshold, with an interval and gates."""
-    experiment = store.read(Experiment)
+    experiment = store.experiment()
     explicit = experiment.threshold.target_threshold
     threshold, warning = target_threshold(store.read(BaselineThreshold), explicit)
     calibration = store.read(Calibration)
@@ -56,8 +55,8 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
         calibration=calibration,
         threshold=threshold,
         scaling=store.read(ScalingParams),
-        baselines=roles.baseline_runs(store, experiment),
-        runs=roles.calibration_runs(store, experiment),
+        baselines=baseline_runs(store, experiment),
+        runs=calibration_runs(store, experiment),
         inference=experiment.inference,
         default_ratio=experiment.baseline.customary_ratio,
         required_seeds=experiment.baseline.seeds,

@@ -4,10 +4,9 @@ import dagster as dg
 
 from laneb.corpus.shards import open_shards
 from laneb.records.corpus import TokenShards
-from laneb.records.experiment import Experiment
 from laneb.records.statistics import DatasetStats
 from laneb.settings import Settings
-from laneb.storage import roles
+from laneb.wanted import baseline_runs
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Stored
 from laneb_assets.views.metadata import materialized
@@ -41,7 +40,7 @@ def dataset_stats(store: Stored) -> dg.MaterializeResult:
     from laneb.statistics.measure import measure_dataset
     from laneb.statistics.sample import sample_documents
 
-    knobs = store.read(Experiment).statistics
+    knobs = store.experiment().statistics
     shards = store.read(TokenShards)
     train = open_shards(shards.path).train
     tokens, starts = sample_documents(train.tokens, train.document_starts, knobs.max_docs, knobs.max_tokens)
@@ -71,7 +70,7 @@ def context_loss(context: dg.AssetExecutionContext, store: Stored) -> dg.Materia
     """How fast the finished baselines' loss falls with context, and the exponent that theory makes of it."""
     from laneb.statistics import context_loss_decay
 
-    decay = context_loss_decay(roles.baseline_runs(store, store.read(Experiment)), store.read(DatasetStats))
+    decay = context_loss_decay(baseline_runs(store, store.experiment()), store.read(DatasetStats))
     if decay.reason:
         context.log.info(f"No exponent from the loss by context: {decay.reason}. Nothing depends on it.")
     path = store.write(decay)

@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from laneb.records.experiment import Experiment
 from laneb.report.comparison import comparison_markdown, side_by_side
 from laneb.report.curves import lane_curves
 from laneb.report.lane import report_of
@@ -35,7 +34,7 @@ def summary_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: Duck) -> dg.MaterializeResult:
     """Winner per seed, tally, and whether a candidate beats the baseline at the same threshold."""
-    experiment = store.read(Experiment)
+    experiment = store.experiment()
     rows = warehouse.current_rows(experiment.experiment)
     report = report_of(store, experiment.experiment, rows, read_looks(warehouse, experiment.experiment))
     if report.verdict is None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import dagster as dg
 
 from laneb.places import AnyPath
-from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.runs import MadeFor, RunResult
 from laneb.report.curves import curve_of, lane_curves, threshold_so_far
@@ -13,18 +12,8 @@ from laneb.storage.atomic import write_text
 from laneb.storage.checksums import checksum
 from laneb.storage.store import Store
 from laneb.training.run_log import run_log
-from laneb.training.spec import RunSpec, lane_spec
 from laneb_assets.views.curves import curves_figure
 from laneb_assets.views.plots import plotted
-
-
-def run_spec(store: Store, *, seed: int, steps: int = -1, ratio: float | None = None) -> RunSpec:
-    """The spec of a run of the experiment's model on its shards; with steps -1, for the horizon of a ratio."""
-    experiment = store.read(Experiment)
-    shards = store.read(TokenShards)
-    return lane_spec(
-        shards, experiment.model, experiment.training, seed=seed, steps=steps, ratio=ratio, origins=experiment.origins
-    )
 
 
 def keep(

@@ -12,10 +12,14 @@ from collections.abc import Iterable
 import dagster as dg
 
 from laneb.records.experiment import Experiment
+from laneb.settings import SettingsError
+from laneb.storage.atomic import StorageError
+from laneb.storage.overrides import current_experiment
 from laneb.storage.products import SOURCE_HASH
 from laneb.storage.results import results_fingerprint
 from laneb_assets.automation.runs import busy
 from laneb_assets.automation.staleness import Staleness
+from laneb_assets.checks.settings import stale_partitions
 
 ANALYSIS = ("baseline_results", "baseline_threshold", "context_loss", "calibration_points", "ratio_inference")
 CLOSING = ("inference_schema", "lane_b_summary")
@@ -28,6 +32,8 @@ Decision = dg.SkipReason | list[dg.RunRequest]
 
 def next_runs(state: Staleness) -> Decision:
     """What to start now, or why nothing."""
+    if (behind := _behind(state)) is not None:
+        return dg.SkipReason(behind)
     if (reason := busy(state.lane, state.instance)) is not None:
         return dg.SkipReason(reason)
     stages = [_analysis, _candidates, _closing] if state.lane.settings.automation.automation == "all" else [_analysis]
@@ -36,6 +42,15 @@ def next_runs(state: Staleness) -> Decision:
         if decision is not None:
             return decision
     return dg.SkipReason("the lane is up to date with its baselines")
+
+
+def _behind(state: Staleness) -> str | None:
+    """Why what is stored can't be worked on: profile, environment or overrides say something else by now."""
+    try:
+        current_experiment(state.lane.store, state.lane.settings)
+    except (SettingsError, StorageError) as error:
+        return str(error)
+    return None
 
 
 def imported_results_changed(state: Staleness) -> Decision:
@@ -64,13 +79,14 @@ def _analysis(state: Staleness) -> Decision | None:
     missing = [seed for seed, found in state.partitions("baseline_runs").items() if found.missing]
     if missing:
         return dg.SkipReason(f"baseline seed {', '.join(map(str, missing))} has not run yet")
+    if stale := stale_partitions(state.lane.store, "baseline_runs"):
+        return dg.SkipReason(f"baseline_runs {'; '.join(map(str, stale))}: materialize them, and the analysis follows")
     results = state.of("baseline_results")
     if not results.missing and "baseline_runs" not in results.changed:
         return None
-    found = state.partitions("calibration_runs")
-    stale = [str(key) for key, run in found.items() if not (run.fresh or run.missing)]
-    if stale:
-        return dg.SkipReason(f"baselines changed, but calibration_runs {', '.join(stale)} are stale: materialize them")
+    if stale := stale_partitions(state.lane.store, "calibration_runs"):
+        what = "; ".join(map(str, stale))
+        return dg.SkipReason(f"baselines changed, but calibration_runs {what} are stale: materialize them")
     return _untried(state, [_analysis_run(state, f"analysis-{state.latest('baseline_runs')}")])
 
 

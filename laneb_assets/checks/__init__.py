@@ -16,6 +16,7 @@ from laneb_assets.checks.gates import (
     realised_as_requested,
     same_data,
 )
+from laneb_assets.checks.settings import trained_assets, up_to_date_checks
 
 
 def lane_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
@@ -33,4 +34,5 @@ def lane_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     if settings.baseline.source == "runs":
         checks.append(lane_check(settings, baselines_finished, asset="baseline_runs", blocking=True))
     checks.append(lane_check(settings, a_candidate_beats_the_baseline, asset="lane_b_summary", blocking=False))
-    return [*checks, inference_gates(settings.experiment)]
+    stale = up_to_date_checks(settings.experiment, trained_assets(settings.baseline.source))
+    return [*checks, *stale, inference_gates(settings.experiment)]

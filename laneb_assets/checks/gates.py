@@ -10,25 +10,36 @@ from collections.abc import Iterable
 import dagster as dg
 
 from laneb.corpus.checkout_data import change_noted
-from laneb.decision.candidates import plan_candidates
 from laneb.decision.rows import REALISED_TOLERANCE
 from laneb.inference.gates import GATE_NAMES
 from laneb.records.calibration import Calibration
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Gate, Inference
-from laneb.records.runs import RunResult
 from laneb.records.statistics import DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.report.answer import CLOCKS, answer_of
-from laneb.storage import roles
+from laneb.storage.products import PRODUCTS
+from laneb.storage.store import Store
+from laneb.wanted import candidate_runs
 from laneb_assets.names import key_of
 from laneb_assets.resources import Stored
 from laneb_assets.views.metadata import finite_numbers, significant
 
 
-def _finished(runs: Iterable[RunResult]) -> dg.AssetCheckResult:
-    runs = list(runs)
+def _partitions(context: dg.AssetCheckExecutionContext, every: Iterable[object]) -> list[str]:
+    """The partition of the run that the check is part of; every one when it is evaluated by itself. One seed's failure
+    is not another seed's."""
+    if context.op_execution_context.has_partition_key:
+        return [context.op_execution_context.partition_key]
+    return [str(partition) for partition in every]
+
+
+def _finished(store: Store, asset: str, partitions: Iterable[str]) -> dg.AssetCheckResult:
+    of_roles = PRODUCTS[asset].roles
+    assert of_roles is not None
+    names = [role for partition in partitions for role in of_roles(partition) if store.has_run(role)]
+    runs = [store.read_run(name, asset) for name in names]
     bad = [f"{run.run_id} (seed {run.seed}) ended {run.status}" for run in runs if run.status != "ok"]
     remedy = ". Lower the learning rates (training.matrix_lr and its kin), or materialize the partition again."
     return dg.AssetCheckResult(
@@ -95,18 +106,16 @@ def entropy_is_measured(store: Stored) -> dg.AssetCheckResult:
     )
 
 
-def baselines_finished(store: Stored) -> dg.AssetCheckResult:
-    """The baselines that are there trained to their horizons with finite losses."""
-    seeds = store.read(Experiment).baseline.seeds
-    names = [roles.baseline_role(seed) for seed in seeds if store.has_run(roles.baseline_role(seed))]
-    return _finished(store.read_run(name, "baseline_runs") for name in names)
+def baselines_finished(context: dg.AssetCheckExecutionContext, store: Stored) -> dg.AssetCheckResult:
+    """The baseline that has just run (else: every one that is there) trained to its horizon with finite losses."""
+    return _finished(store, "baseline_runs", _partitions(context, store.read(Experiment).baseline.seeds))
 
 
-def calibration_finished(store: Stored) -> dg.AssetCheckResult:
-    """The calibration runs that are there trained to their horizons with finite losses."""
+def calibration_finished(context: dg.AssetCheckExecutionContext, store: Stored) -> dg.AssetCheckResult:
+    """The calibration run that has just run (else: every one there is) trained to its horizon with finite losses."""
     knobs = store.read(Experiment).calibration
-    names = [roles.calibration_role(steps, seed) for steps in knobs.iterations for seed in knobs.all_seeds]
-    return _finished(store.read_run(name, "calibration_runs") for name in names if store.has_run(name))
+    every = (f"{steps}|{seed}" for steps in knobs.iterations for seed in knobs.all_seeds)
+    return _finished(store, "calibration_runs", _partitions(context, every))
 
 
 def losses_fall_with_tokens(store: Stored) -> dg.AssetCheckResult:
@@ -123,22 +132,19 @@ def losses_fall_with_tokens(store: Stored) -> dg.AssetCheckResult:
     )
 
 
-def candidates_finished(store: Stored) -> dg.AssetCheckResult:
-    """The candidates that are there trained to their horizons with finite losses."""
-    return _finished(roles.candidate_runs(store, store.read(Experiment)).values())
+def candidates_finished(context: dg.AssetCheckExecutionContext, store: Stored) -> dg.AssetCheckResult:
+    """The candidates that have just run (else: every one there is) trained to their horizons with finite losses."""
+    return _finished(store, "candidate_runs", _partitions(context, store.read(Experiment).candidates.run_seeds))
 
 
 def realised_as_requested(store: Stored) -> dg.AssetCheckResult:
     """Whole steps realise the requested ratios to within 1 %."""
-    experiment, inference = store.read(Experiment), store.read(Inference)
-    off = []
-    for (mode, seed), run in roles.candidate_runs(store, experiment).items():
-        asked = {
-            candidate.mode: candidate.ratio
-            for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
-        }
-        if mode in asked and abs(run.realised_ratio / asked[mode] - 1) > REALISED_TOLERANCE:
-            off.append(f"{mode} of seed {seed}: {run.realised_ratio:.4g} instead of {asked[mode]:.4g}")
+    found = candidate_runs(store, store.read(Experiment), store.read(Inference))
+    off = [
+        f"{mode} of seed {seed}: {run.realised_ratio:.4g} instead of {run.made_for.requested_ratio:.4g}"
+        for (mode, seed), run in found.runs.items()
+        if run.made_for and abs(run.realised_ratio / run.made_for.requested_ratio - 1) > REALISED_TOLERANCE
+    ]
     return dg.AssetCheckResult(
         passed=not off,
         severity=dg.AssetCheckSeverity.WARN,

@@ -127,6 +127,7 @@ def test_with_automation_off_the_sensors_are_stopped(finished_lane, monkeypatch)
 
 
 def test_a_seed_that_has_not_run_is_waited_for_by_name(lane) -> None:
+    lane.store.write(Experiment.of(lane.settings))
     with lane.instance() as instance:
         report(instance, "baseline_runs", "a", "41")
         decision = decide(lane, instance)

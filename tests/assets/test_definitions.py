@@ -31,11 +31,11 @@ GRAPH = {
 CHECKS = {
     "token_shards": {"enough_validation_text"},
     "dataset_stats": {"entropy_is_measured"},
-    "baseline_runs": {"baselines_finished"},
-    "calibration_runs": {"calibration_finished"},
+    "baseline_runs": {"baselines_finished", "up_to_date_with_settings"},
+    "calibration_runs": {"calibration_finished", "up_to_date_with_settings"},
     "calibration_points": {"losses_fall_with_tokens"},
-    "candidate_runs": {"candidates_finished", "realised_as_requested"},
     "lane_b_summary": {"a_candidate_beats_the_baseline"},
+    "candidate_runs": {"candidates_finished", "realised_as_requested", "up_to_date_with_settings"},
     "ratio_inference": {
         "finished_runs", "statistics_quality", "plausible_exponent", "solved", "feasible", "fit_quality",
         "noise_below_spread", "bracketed", "extrapolation", "interval", "warmdown_pays",

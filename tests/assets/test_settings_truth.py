@@ -1,0 +1,172 @@
+"""One truth of the settings: whatever way a person takes, what is stored holds, and what is behind says so."""
+
+import json
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from laneb.records.experiment import Experiment
+from laneb.records.verdict import Verdict
+from laneb.settings import read_overrides
+from laneb.storage.overrides import write_overrides
+from laneb_assets.assets.experiment import op_name
+from laneb_assets.automation.decisions import next_runs
+from laneb_assets.automation.staleness import Staleness
+from laneb_assets.checks.settings import UP_TO_DATE
+
+
+@pytest.fixture
+def lane(finished_simulated_lane):
+    # The copy's surface lies elsewhere than the original's: its settings are resolved anew.
+    assert finished_simulated_lane.materialize("experiment").error == ""
+    return finished_simulated_lane
+
+
+def launch(lane, *names: str, config: dict[str, object] | None = None, partition: str | None = None):
+    """What the UI's buttons launch: a run of assets, with or without config; the error of what failed, if any."""
+    assets, definitions = lane.assets()
+    keys = [key for name in names for key in (assets.settings_keys if name == "experiment" else [assets.key(name)])]
+    run_config = {"ops": {op_name(assets.experiment): {"config": config}}} if config else {}
+    with lane.instance() as instance:
+        job = definitions.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=keys,
+            partition_key=partition,
+            run_config=run_config,
+            raise_on_error=False,
+        )
+    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+    if not failures:
+        return ""
+    said = failures[0].user_failure_data
+    return str(said.description) if said and said.description else str(failures[0].error)
+
+
+def sensor_says(lane) -> str:
+    assets, _ = lane.assets()
+    with lane.instance() as instance:
+        decision = next_runs(Staleness(assets, instance))
+    if isinstance(decision, dg.SkipReason):
+        return str(decision.skip_message)
+    return ", ".join(key.path[-1] for request in decision for key in request.asset_selection)
+
+
+def check_says(lane, asset: str) -> dg.AssetCheckEvaluation:
+    """The latest evaluation of `up_to_date_with_settings`, as the UI shows it."""
+    key = dg.AssetCheckKey(dg.AssetKey(["simulated", asset]), UP_TO_DATE)
+    with lane.instance() as instance:
+        [record] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    return record.event.dagster_event.asset_check_evaluation_data
+
+
+def test_materializing_without_config_drops_no_override(lane) -> None:
+    assert launch(lane, "experiment", config={"overrides": {"threshold.threshold_offset": 0.03}}) == ""
+    assert launch(lane, "experiment") == ""
+    assert launch(lane, "experiment", config={"overrides": {"statistics.corr_max_sep": 8}}) == ""
+    kept = {"statistics.corr_max_sep": 8, "threshold.threshold_offset": 0.03}
+    assert read_overrides(lane.settings.locations) == lane.store.read(Experiment).overrides == kept
+    assert launch(lane, "experiment", config={"reset": True}) == ""
+    assert read_overrides(lane.settings.locations) == {}
+
+
+def test_the_launchpad_opens_with_what_is_kept_and_refuses_a_misspelt_knob_while_it_is_typed(lane) -> None:
+    write_overrides(lane.settings.locations, {"threshold.threshold_offset": 0.03})
+    _, definitions = lane.assets()
+    job = definitions.resolve_implicit_global_asset_job_def()
+    field = job.get_node_named(op_name("simulated")).definition.config_schema.config_type.fields["overrides"]
+    assert field.default_value == {"threshold.threshold_offset": 0.03}
+    knobs = field.config_type.fields
+    assert "bpb" in knobs["threshold.threshold_offset"].description
+    assert not {"training.nanochat_python", "training.launcher_args", "data.corpus", "baseline.seeds"} & set(knobs)
+    with pytest.raises(dg.DagsterInvalidConfigError, match="threshold_ofset"):
+        launch(lane, "experiment", config={"overrides": {"threshold.threshold_ofset": 0.03}})
+
+
+def test_the_code_version_of_experiment_asks_for_no_click_when_an_override_is_kept(lane) -> None:
+    def code_version() -> str:
+        assets, _ = lane.assets()
+        return assets.graph.get(assets.key("experiment")).code_version
+
+    before = code_version()
+    write_overrides(lane.settings.locations, {"threshold.threshold_offset": 0.03})
+    assert code_version() == before
+
+
+def test_a_seed_added_by_the_environment_is_not_overlooked(lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANE_B_BASELINE_SEEDS", "41,42,43,44")
+    for asset, partition in (("baseline_runs", "44"), ("baseline_results", None)):
+        said = launch(lane, asset, partition=partition)
+        assert "experiment is behind: baseline.seeds is 41,42,43 in experiment, and 41,42,43,44 by now" in said
+        assert "Materialize experiment first" in said
+    assert "experiment is behind" in sensor_says(lane)
+    assert launch(lane, "experiment") == ""
+    assert "seed 44 has not run yet" in sensor_says(lane)
+    assert launch(lane, "baseline_runs", partition="44") == ""
+    assert sensor_says(lane).startswith("baseline_results")
+    assert launch(lane, "baseline_results") == ""
+
+
+def test_definitions_that_were_loaded_with_other_seeds_are_to_be_loaded_again(lane) -> None:
+    assets, _ = lane.assets()
+    write_overrides(lane.settings.locations, {"baseline.seeds": [41, 42, 44]})
+    with lane.instance() as instance:
+        said = str(next_runs(Staleness(assets, instance)).skip_message)
+    assert "baseline.seeds was 41,42,43 when definitions loaded and is 41,42,44 by now" in said
+    assert "reload the code location" in said
+
+
+def test_baselines_of_mixed_settings_are_refused_by_partition_and_knob(lane) -> None:
+    assert launch(lane, "experiment", config={"overrides": {"baseline.num_iterations": 500}}) == ""
+    found = check_says(lane, "baseline_runs")
+    assert not found.passed
+    assert "41 (horizon 400, now 500)" in found.description
+    assert launch(lane, "baseline_runs", partition="41") == ""
+    found = check_says(lane, "baseline_runs")
+    assert (found.passed, found.metadata["partitions"].value) == (False, "42, 43")
+    said = launch(lane, "baseline_results")
+    assert "baseline_runs 42 (horizon 400, now 500), 43 (horizon 400, now 500)" in said
+    assert "baseline_runs 42 (horizon 400, now 500)" in sensor_says(lane)
+    for seed in ("42", "43"):
+        assert launch(lane, "baseline_runs", partition=seed) == ""
+    assert check_says(lane, "baseline_runs").passed
+    assert launch(lane, "baseline_results") == ""
+
+
+def test_a_changed_training_knob_names_itself_on_every_trained_asset(lane) -> None:
+    assert launch(lane, "experiment", config={"overrides": {"training.matrix_lr": 0.5}}) == ""
+    for asset in ("baseline_runs", "calibration_runs"):
+        assert "training.matrix_lr" in check_says(lane, asset).description
+    assert "training.matrix_lr" in launch(lane, "calibration_points")
+
+
+def test_candidates_of_an_earlier_inference_count_in_nothing(lane) -> None:
+    before = pd.read_csv(lane.settings.locations.schema_path)
+    assert launch(lane, "experiment", config={"overrides": {"threshold.threshold_offset": 0.05}}) == ""
+    for asset in ("baseline_threshold", "ratio_inference"):
+        assert launch(lane, asset) == ""
+    said = launch(lane, "inference_schema")
+    assert "candidates of an earlier inference or of other settings count in nothing" in said
+    assert "candidate_runs 41, 42, 43 have not run for this inference" in said
+    assert launch(lane, "candidate_runs", partition="41") == ""
+    assert launch(lane, "inference_schema", "lane_b_summary") == ""
+    rows = pd.read_csv(lane.settings.locations.schema_path)
+    assert set(rows["seed"]) == {41}
+    assert set(rows["target_metric_threshold"]).isdisjoint(before["target_metric_threshold"])
+    verdict = lane.store.read(Verdict)
+    assert {arm.seed for arm in verdict.arms if arm.arm != "baseline"} == {41}
+    assert len(lane.warehouse.all_rows("simulated")) == len(before) + len(rows)
+
+
+def test_a_removed_run_seed_leaves_tally_and_table_and_stays_queryable(lane, monkeypatch) -> None:
+    rows = len(lane.warehouse.all_rows("simulated"))
+    monkeypatch.setenv("LANE_B_RUN_SEEDS", "41,42")
+    assert launch(lane, "experiment", "inference_schema", "lane_b_summary") == ""
+    assert set(pd.read_csv(lane.settings.locations.schema_path)["seed"]) == {41, 42}
+    assert set(lane.warehouse.current_rows("simulated")["seed"]) == {41, 42}
+    assert len(lane.warehouse.all_rows("simulated")) == rows
+    assert "43" not in json.dumps([arm.run_id for arm in lane.store.read(Verdict).arms if arm.arm != "baseline"])
+    monkeypatch.setenv("LANE_B_RUN_SEEDS", "41,42,43")
+    assert launch(lane, "experiment", "inference_schema") == ""
+    assert set(lane.warehouse.current_rows("simulated")["seed"]) == {41, 42, 43}
