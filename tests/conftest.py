@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from laneb.records.experiment import Experiment
 from laneb.settings import Settings, load_settings
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
@@ -175,4 +176,7 @@ def simulated_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
 @pytest.fixture
 def finished_simulated_lane(simulated_once: Lane, tmp_path: Path) -> Lane:
     """A copy of a finished lane without training, to be changed at will."""
-    return copy_of(simulated_once, tmp_path / "lane")
+    copy = copy_of(simulated_once, tmp_path / "lane")
+    # Its surface lies elsewhere than the original's, and settings that name another place are behind.
+    copy.store.write(Experiment.of(copy.settings))
+    return copy
