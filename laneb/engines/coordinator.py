@@ -20,6 +20,7 @@ from laneb.engines.engine import Engine, EngineError, EngineSilentError, engine_
 from laneb.engines.events import Event, Events
 from laneb.engines.shards import publish_shards
 from laneb.places import is_folder_path
+from laneb.records.base import canonical_hash
 from laneb.storage.lease import LeaseHeldError
 from laneb.training.launch import training_command
 from laneb.training.run_directory import EVENTS, LOG, SPEC
@@ -158,8 +159,9 @@ class _Coordinator:
         earlier = before or jobs.read_job(self.run_dir)
         attempt = earlier.attempt + 1 if earlier is not None and earlier.fingerprint == self.spec.fingerprint else 1
         fruitless = before.fruitless + 1 if before is not None and step <= before.step else 0
-        # No underscores: a name is also a pod's.
-        name = f"laneb-{self.spec.run_id.replace('_', '-')}-{self.spec.fingerprint[:8]}-{attempt}"
+        # Two lanes may want the same run, each in its own place. No underscores: a name is also a pod's.
+        identity = canonical_hash([self.spec.fingerprint, str(self.run_dir)])[:8]
+        name = f"laneb-{self.spec.run_id.replace('_', '-')}-{identity}-{attempt}"
         job = jobs.Job(
             name, self.spec.fingerprint, attempt, fruitless, step, knobs.engine, str(self._shards()), knobs.scratch,
             knobs.lease_seconds, training.launcher, training.launcher_args,

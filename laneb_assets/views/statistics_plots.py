@@ -1,5 +1,6 @@
 """Plots of the statistics: decay of correlation, of conditional entropy, and of the loss with context."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -90,13 +91,19 @@ def _law(
     if amplitude is None or exponent is None or not x:
         return
     grid = np.geomspace(min(x), max(x), 101)
-    # A fit to almost nothing can have any exponent: what is beyond floating point is left out of the curve.
-    with np.errstate(over="ignore"):
-        curve = offset + amplitude * np.power(grid, -exponent)
+    curve = [offset + amplitude * _power(n, -exponent) for n in grid.tolist()]
     label = f"{name}: exponent {exponent:.3f}"
     label += "" if interval is None else " ({:.2f} to {:.2f})".format(*interval)
     label += "" if r2 is None else f", R² {r2:.3f}"
-    axes.plot(grid, np.where(np.isfinite(curve), curve, np.nan), linewidth=1.2, label=label, **style)
+    axes.plot(grid, curve, linewidth=1.2, label=label, **style)
+
+
+def _power(n: float, exponent: float) -> float:
+    """n ** exponent; a fit to almost nothing can have any exponent, and what is beyond floating point isn't drawn."""
+    try:
+        return float(n**exponent)
+    except OverflowError:
+        return math.nan
 
 
 def context_loss_figure(decay: ContextLossDecay) -> "Figure":

@@ -61,7 +61,4 @@ def _under_way(instance: dg.DagsterInstance, backfill: str) -> bool:
 
 
 def _settings_keys(lane) -> list[dg.AssetKey]:
-    from laneb_assets.definitions import definitions_of
-
-    graph = definitions_of(lane.settings).resolve_asset_graph()
-    return [key for key in graph.get_all_asset_keys() if graph.get(key).group_name == "experiment"]
+    return lane.assets()[0].settings_keys

@@ -39,7 +39,9 @@ def test_events_tell_how_far_a_run_is(uninterrupted):
     assert [event["event"] for event in events if event["event"] in ("start", "end")] == ["start", "end"]
     assert [event["step"] for event in events if event["event"] == "step"] == list(range(12))
     last = [event for event in events if event["event"] == "step"][-1]
-    assert set(last) == {"event", "step", "steps", "loss", "tok_per_sec", "seconds", "eta_sec"}
+    assert set(last) == {
+        "event", "step", "steps", "loss", "tok_per_sec", "seconds", "eta_sec", "mfu_percent", "memory_mib"
+    }  # fmt: skip
     assert [event["step"] for event in events if event["event"] == "evaluation"] == [0, 4, 8, 9, 10, 11, 12]
 
 
