@@ -41,9 +41,13 @@ def _correlation(axes: "Axes", stats: DatasetStats) -> None:
     floor = [point.noise_floor for point in stats.corr_curve if point.noise_floor]
     if len(floor) == len(lags):
         axes.plot(lags, floor, color=GREY, linewidth=1.2, linestyle=":", label="independent tokens (noise)")
+    lowest = min([point.frobenius_norm for point in stats.corr_curve] + floor)
+    if len({point.frobenius_norm for point in stats.corr_curve}) == 1:
+        # A logarithmic scale has no room around one value.
+        axes.set_ylim(0.6 * lowest, 1.7 * stats.corr_curve[0].frobenius_norm)
     axes.set(xscale="log", yscale="log", xlabel="lag n [tokens]", ylabel="‖C(n)‖", title="correlation at a distance")
     # A steep fit would squeeze the points that it leaves.
-    axes.set_ylim(bottom=0.6 * min([point.frobenius_norm for point in stats.corr_curve] + floor))
+    axes.set_ylim(bottom=0.6 * lowest)
     tokens_axis(axes, lags)
     axes.legend(frameon=False, fontsize=8)
 
