@@ -166,6 +166,34 @@ def knobs(word: str) -> None:
     sys.exit(knobs_command(word))
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--set-next", is_flag=True, help="Keep the next step as an override of this experiment.")
+@PROFILE
+@WORK_DIR
+def plan(as_json: bool, set_next: bool, profile: str | None, work_dir: str | None) -> None:
+    """What the design can find out and what it costs; after calibration, the next run worth its time."""
+    from laneb_assets.commands.plan import plan_command
+
+    plan_command(profile, work_dir, as_json=as_json, set_next=set_next)
+
+
+@cli.command()
+@click.option("--lanes", default=200, show_default=True, type=click.IntRange(1), help="How many lanes to play.")
+@click.option("--gain", type=float, help="True gain of the confirmation, such as 0.05; without: as the surface has it.")
+@click.option("--looks", default="", help="Seeds at each look, such as 3,4,5; without: one look at the design's seeds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@PROFILE
+@WORK_DIR
+def simulate(
+    lanes: int, gain: float | None, looks: str, as_json: bool, profile: str | None, work_dir: str | None
+) -> None:
+    """Whole lanes of known truth: how often they are accepted, what their intervals cover, what they cost."""
+    from laneb_assets.commands.plan import simulate_command
+
+    simulate_command(profile, work_dir, lanes=lanes, gain=gain, looks=looks, as_json=as_json)
+
+
 def main(arguments: Any = None) -> None:
     """Run the command line: errors are one or two lines on stderr, exit 2 for bad settings or input."""
     try:

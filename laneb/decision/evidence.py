@@ -88,7 +88,7 @@ def gather(
     paired = [row for row in baseline if row.seed in seeds]
     floors = {each: grid_sd(baseline, candidate, each) for each in CLOCKS}
     times = {each: _mean_time(paired, each) for each in CLOCKS}
-    question = canonical_hash(sorted({run.recipe for runs in arms.values() for run in runs if run.recipe}))
+    question = canonical_hash(sorted({run.recipe for runs in arms.values() for run in runs if run.recipe_known}))
     runs = tuple(sorted(run.fingerprint for arm in (BASELINE, mode) for run in arms[arm] if run.seed in seeds))
     before = looks_before(looks, mode=mode, question=question, threshold=threshold, runs=runs)
     pairs = len(differences)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,24 +53,29 @@ def seeds_needed(evidence: Evidence, look: Look) -> int | None:
     if len(known) < 2 or len(known) < len(lows) or len(margins) < 2:
         return None
     looks = (*evidence.before, look)
-    for count in _counts(max(len(known), len(margins)) + 1):
+
+    def settles(count: int) -> bool:
         gains, reach = _future(known, count, seed=1), _future(margins, count, seed=2)
         t, enough = gains.t(count, evidence.floor), reach.t(count)
         beyond = np.abs(gains.mean) > (evidence.resolution or 0.0)
-        missed, sure_miss = _reach_limits(count, evidence.reach.required_share, spent_at(count, looks) - look.spent)
+        increment = spent_at(count, looks) - look.spent
+        missed, sure_miss = _reach_limits(count, evidence.reach.required_share, increment)
         accepted = (t > bonferroni_critical(count, looks, 1.0)) & beyond & (enough > missed)
         rejected = ((-t > bonferroni_critical(count, looks, 0.5)) & beyond) | (enough < sure_miss)
-        if float((accepted | rejected).mean()) >= POWER:
-            return count
-    return None
+        return float((accepted | rejected).mean()) >= POWER
+
+    counts = _counts(max(len(known), len(margins)) + 1)
+    # The more seeds, the more is settled, up to the draws' own noise.
+    first = bisect.bisect_left(counts, True, key=settles)
+    return counts[first] if first < len(counts) else None
 
 
-def _counts(first: int) -> Iterable[int]:
+def _counts(first: int) -> list[int]:
     """Numbers of pairs to try: each of the next ten, then in steps of a tenth."""
-    count = first
-    while count <= MAX_SEEDS:
-        yield count
-        count += 1 if count < first + 10 else max(1, count // 10)
+    counts = [first]
+    while counts[-1] < MAX_SEEDS:
+        counts.append(counts[-1] + (1 if len(counts) < 10 else max(1, counts[-1] // 10)))
+    return counts
 
 
 def _future(values: tuple[float, ...], count: int, *, seed: int) -> Future:

@@ -7,8 +7,12 @@ from typing import Any
 
 _HOMES = {
     "simulate_lanes": "lanes",
-    "Design": "design",
     "Outcomes": "lanes",
+    "Design": "design",
+    "plan_of": "forecast",
+    "design_problems": "forecast",
+    "surface_like": "from_runs",
+    "runs_of": "from_runs",
 }
 
 __all__ = sorted(_HOMES)

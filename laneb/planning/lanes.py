@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from laneb.decision.verdict import judge
 from laneb.inference import infer_ratio
+from laneb.inference.ratio import RatioEstimate
 from laneb.planning.design import CONFIRMATION_FACTOR, Design
 from laneb.records.candidates import Mode
 from laneb.records.runs import RunResult, ValidationPoint
@@ -44,7 +45,8 @@ class Outcomes:
         lanes: how many.
         decisions: share of lanes by decision at the last look; `FALLBACK` where no ratio was inferred.
         ever: share of lanes that were ACCEPT, or REJECT, at any look.
-        modes: share of lanes in which a mode was accepted by the last look.
+        modes: share of lanes in which a mode was accepted at the last look.
+        ever_rejected: share of lanes in which a mode was rejected at any look.
         coverage: share of intervals of the ratio that hold the true one.
         half_width: median half width of the interval, as a share of the ratio.
         train_sec: median training time of a lane [s].
@@ -55,6 +57,7 @@ class Outcomes:
     decisions: dict[str, float]
     ever: dict[str, float]
     modes: dict[str, float]
+    ever_rejected: dict[str, float]
     coverage: float | None
     half_width: float | None
     train_sec: float
@@ -96,9 +99,7 @@ def simulate_lanes(
     last = [lane[-1] for lane in played]
     decisions = Counter(_decision(lane) for lane in last)
     ever = {each: sum(any(_decision(look) == each for look in lane) for lane in played) for each in VERDICTS}
-    modes = Counter(
-        mode.mode for lane in last if lane.verdict for mode in lane.verdict.modes if mode.decision == "ACCEPT"
-    )
+    last_only = [[lane] for lane in last]
     intervals = [(lane.interval, lane.true_ratio) for lane in last if lane.interval and lane.true_ratio]
     covered = [interval[0] <= truth <= interval[1] for interval, truth in intervals]
     widths = [(interval[1] - interval[0]) / (interval[1] + interval[0]) for interval, _ in intervals]
@@ -106,7 +107,8 @@ def simulate_lanes(
         lanes=lanes,
         decisions={name: decisions[name] / lanes for name in (*VERDICTS, "INCONCLUSIVE", "FALLBACK")},
         ever={name: count / lanes for name, count in ever.items()},
-        modes={mode: modes[mode] / lanes for mode in ("confirmation", "inferred")},
+        modes={mode: _share_of(last_only, mode, "ACCEPT") for mode in TRIED},
+        ever_rejected={mode: _share_of(played, mode, "REJECT") for mode in TRIED},
         coverage=sum(covered) / len(covered) if covered else None,
         half_width=median(widths) if widths else None,
         train_sec=median(lane.train_sec for lane in last),
@@ -115,6 +117,13 @@ def simulate_lanes(
 
 
 VERDICTS = ("ACCEPT", "REJECT")
+TRIED: tuple[Mode, ...] = ("confirmation", "inferred")
+
+
+def _share_of(played: Sequence[Sequence[LaneAtLook]], mode: Mode, decision: str) -> float:
+    """Share of lanes in which a mode has a decision at any of these looks."""
+    judged = [[each for look in lane if look.verdict for each in look.verdict.modes] for lane in played]
+    return sum(any((each.mode, each.decision) == (mode, decision) for each in lane) for lane in judged) / len(played)
 
 
 def _decision(lane: LaneAtLook) -> str:
@@ -123,7 +132,7 @@ def _decision(lane: LaneAtLook) -> str:
 
 def play_lane(design: Design, looks: Sequence[int], draw: np.random.Generator) -> Iterator[LaneAtLook]:
     """One lane, at each look. Runs of earlier looks stay; what moves the threshold moves the candidates."""
-    runs = _Runs(design, max((design.baseline_seeds, design.run_seeds, design.calibration_seeds, *looks)), draw)
+    runs = Runs(design, draw, max(looks, default=0))
     taken: list[Look] = []
     for at_look in [design.with_seeds(count) for count in looks] or [design]:
         lane = _look(at_look, runs, taken)
@@ -132,23 +141,8 @@ def play_lane(design: Design, looks: Sequence[int], draw: np.random.Generator) -
         yield lane
 
 
-def _look(design: Design, runs: _Runs, taken: Sequence[Look]) -> LaneAtLook:
-    import pandas as pd
-
-    baselines = [runs.of(design.baseline_steps, seed) for seed in range(design.baseline_seeds)]
-    calibration = [
-        runs.of(steps, seed) for steps in design.calibration_steps for seed in range(design.calibration_seeds)
-    ]
-    threshold = round(median(run.min_val_bpb or math.nan for run in baselines) + design.threshold_offset, 6)
-    finals = {run.fingerprint: (run.tokens, run.min_val_bpb, run.seed) for run in (*calibration, *baselines)}
-    points: pd.DataFrame = pd.DataFrame(list(finals.values()), columns=["tokens", "loss", "seed"])
-    answer = infer_ratio(
-        points,
-        threshold=threshold,
-        n_scaling_params=design.n_scaling_params,
-        baseline_tokens=design.baseline_steps * design.tokens_per_step,
-        offset=design.threshold_offset,
-    )
+def _look(design: Design, runs: Runs, taken: Sequence[Look]) -> LaneAtLook:
+    answer = runs.inferred(design)
     steps = design.true_steps()
     truth = None if steps is None else design.ratio(steps)
     if answer.ratio is None:
@@ -159,8 +153,8 @@ def _look(design: Design, runs: _Runs, taken: Sequence[Look]) -> LaneAtLook:
         for mode, ratio in ratios.items()
     }
     verdict = judge(
-        baselines=baselines, candidates=candidates, threshold=threshold, knobs=design.knobs, looks=taken,
-        calibration=calibration,
+        baselines=runs.baselines(design), candidates=candidates, threshold=runs.threshold(design), knobs=design.knobs,
+        looks=taken,
     )  # fmt: skip
     return LaneAtLook(verdict, answer.ratio, answer.ratio_interval, truth, runs.train_sec())
 
@@ -169,13 +163,41 @@ def _steps(design: Design, ratio: float) -> int:
     return max(1, int(ratio * design.n_scaling_params) // design.tokens_per_step)
 
 
-class _Runs:
+class Runs:
     """A lane's runs, each drawn once: equal horizon and seed are the same run."""
 
-    def __init__(self, design: Design, seeds: int, draw: np.random.Generator) -> None:
+    def __init__(self, design: Design, draw: np.random.Generator, seeds: int = 0) -> None:
         self._design, self._draw = design, draw
-        self._effects = draw.normal(0.0, design.surface.seed_sd, seeds)
+        most = max(seeds, design.baseline_seeds, design.run_seeds, design.calibration_seeds)
+        self._effects = draw.normal(0.0, design.surface.seed_sd, most)
         self._made: dict[tuple[int, int], RunResult] = {}
+
+    def baselines(self, design: Design) -> list[RunResult]:
+        """The baselines of the design at a look."""
+        return [self.of(design.baseline_steps, seed) for seed in range(design.baseline_seeds)]
+
+    def threshold(self, design: Design) -> float:
+        """Their median and the offset [bpb]."""
+        finals = [run.min_val_bpb or math.nan for run in self.baselines(design)]
+        return round(median(finals) + design.threshold_offset, 6)
+
+    def inferred(self, design: Design | None = None) -> RatioEstimate:
+        """The ratio from the finals of baselines and calibration runs."""
+        import pandas as pd
+
+        design = design or self._design
+        cells = [(steps, seed) for steps in design.calibration_steps for seed in range(design.calibration_seeds)]
+        runs = {run.fingerprint: run for run in (*(self.of(*cell) for cell in cells), *self.baselines(design))}
+        points: pd.DataFrame = pd.DataFrame(
+            [(run.tokens, run.min_val_bpb, run.seed) for run in runs.values()], columns=["tokens", "loss", "seed"]
+        )
+        return infer_ratio(
+            points,
+            threshold=self.threshold(design),
+            n_scaling_params=design.n_scaling_params,
+            baseline_tokens=design.baseline_steps * design.tokens_per_step,
+            offset=design.threshold_offset,
+        )
 
     def train_sec(self) -> float:
         """Training time of all runs made so far [s]."""

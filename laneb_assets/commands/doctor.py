@@ -19,6 +19,7 @@ from laneb.training import hardware
 from laneb.training.estimate import estimate
 from laneb.training.nanochat import nanochat_command
 from laneb.training.spec import trained_with
+from laneb_assets.commands.plan import duration, show_plan
 from laneb_assets.views.terminal import console
 
 PACKAGES = (
@@ -37,6 +38,7 @@ def doctor_command(profile: str | None, work_dir: str | None) -> None:
         _checkout(screen, settings)
     _plan(screen, settings)
     _threshold(screen, settings)
+    _outlook(screen, settings)
 
 
 def _heading(screen: Console, text: str) -> None:
@@ -122,7 +124,7 @@ def _plan(screen: Console, settings: Settings) -> None:
     screen.print(
         f"candidates follow the inference: 2 runs for each of {len(settings.candidates.run_seeds)} seed(s), or the "
         "fallback where it is not promotable. "
-        f"Baselines and calibration: about {_duration(total)} of training (an estimate)."
+        f"Baselines and calibration: about {duration(total)} of training (an estimate)."
     )
     screen.print(_disk(settings, plans))
     if settings.training.backend == "nanochat":
@@ -158,7 +160,7 @@ def _row(table: Table, plan: PlannedRun) -> float:
         f"{spec.steps * spec.total_batch_size:,}",
         "-" if plan.requested_ratio is None else f"{plan.requested_ratio:.4g}",
         f"{spec.realised_ratio:.4g}",
-        _duration(cost.seconds),
+        duration(cost.seconds),
         f"{cost.memory_bytes / 2**20:,.0f} MiB",
     )
     return float(cost.seconds)
@@ -174,7 +176,9 @@ def _threshold(screen: Console, settings: Settings) -> None:
             screen.print(f"[yellow]![/] {escape(warning)}")
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _outlook(screen: Console, settings: Settings) -> None:
+    """What the design can find out, and why it perhaps can't."""
+    from laneb.planning import plan_of, runs_of
+
+    _heading(screen, "outlook")
+    show_plan(screen, plan_of(settings, runs_of(Store(settings.locations), settings), neighbours=False))

@@ -223,6 +223,9 @@ def test_runs_of_other_recipes_are_not_compared() -> None:
         verdict({"inferred": other}, arm("baseline", BASELINE, recipe="a"))
     answer = verdict({"inferred": other})
     assert any("baseline_s41, baseline_s42, baseline_s43: no recipe is known" in warning for warning in answer.warnings)
+    imported = verdict({"inferred": other}, arm("baseline", BASELINE, recipe="a", backend="imported"))
+    assert imported.decision == "ACCEPT"
+    assert any("no recipe is known" in warning for warning in imported.warnings)
 
 
 def test_a_realised_ratio_off_by_more_than_a_percent_is_a_warning() -> None:

@@ -1,0 +1,183 @@
+"""What a design can find out, before anything is trained: interval, power of the verdict, cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from laneb.decision.looks import critical_at
+from laneb.planning.design import CONFIRMATION_FACTOR, Design
+from laneb.planning.lanes import Runs
+from laneb.planning.next_step import next_step
+from laneb.records.base import utc_now
+from laneb.records.plan import Forecast, Plan
+from laneb.training.estimate import estimate
+from laneb.training.spec import RunSpec
+
+if TYPE_CHECKING:
+    from laneb.records.runs import RunResult
+    from laneb.settings import Settings
+    from laneb.training.surface import Surface
+
+GAINS = (0.02, 0.05, 0.10)
+LANES = 15
+"""Enough for the expected width of an interval, which is all that is played out here."""
+
+
+def plan_of(settings: Settings, runs: Sequence[RunResult] = (), *, neighbours: bool = True) -> Plan:
+    """The plan of an experiment: its design and the neighbours of it, and the next step once runs are calibrated.
+
+    Args:
+        settings: of the experiment.
+        runs: its finished baselines and calibration runs, of which the losses and spreads are taken; with too few,
+            those of `training.simulated_surface`, or the default ones.
+        neighbours: forecasts of one seed and one horizon more and less, too.
+
+    Raises:
+        ValueError: settings that no run can be made of.
+    """
+    from laneb.plan import planned_runs
+    from laneb.planning.from_runs import surface_like
+
+    spec = planned_runs(settings)[0].spec
+    assumed = Design.of(settings).surface
+    like = surface_like(runs, assumed)
+    surface = like or _timed(assumed, spec, settings)
+    design = Design.of(settings, surface)
+    designs = {"as it stands": design, **(_neighbours(design) if neighbours else {})}
+    return Plan(
+        timestamp_utc=utc_now(),
+        assumed_from=_source(settings, len(runs) if like else 0),
+        problems=tuple(design_problems(settings)),
+        forecasts=tuple(_forecast(name, each) for name, each in designs.items()),
+        next_step=next_step(settings, design, runs) if like else None,
+        surface=surface.model_dump(mode="json"),
+    )
+
+
+def design_problems(settings: Settings) -> list[str]:
+    """Why a design can never be accepted, or hardly: a sentence each, with what to do. Empty for a sound one.
+
+    Raises nothing: what can't be trained at all is the settings' own business.
+    """
+    run_seeds, known = settings.candidates.run_seeds, settings.baseline.seeds
+    paired = [seed for seed in run_seeds if seed in known]
+    alone = [seed for seed in run_seeds if seed not in known]
+    problems = []
+    if alone:
+        problems.append(
+            f"candidates of seed {_listed(alone)} have no baseline to be paired with: add it to LANE_B_BASELINE_SEEDS"
+        )
+    if len(paired) < 2:
+        problems.append(
+            f"{len(paired)} paired seed(s) can't show a gain, whatever it is: take two at least, three for a gain of "
+            f"five standard deviations, with LANE_B_RUN_SEEDS={_listed(known[:3])}"
+        )
+    elif len(paired) == 2:
+        problems.append(
+            f"two paired seeds show a gain only if it is {critical_at(2, ()) / math.sqrt(2):.0f} times their spread: "
+            f"three need it to be {critical_at(3, ()) / math.sqrt(3):.0f} times. Add one to LANE_B_RUN_SEEDS"
+        )
+    if not set(settings.calibration.all_seeds) & set(known):
+        problems.append(
+            f"calibration seeds {_listed(settings.calibration.all_seeds)} are none of the baselines': their effects do "
+            f"not cancel. Set LANE_B_CALIB_SEEDS={_listed(known[:2])}"
+        )
+    return problems
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ",".join(map(str, seeds))
+
+
+def _timed(surface: Surface, spec: RunSpec, settings: Settings) -> Surface:
+    """An assumed surface with the pace that runs are estimated to have, where none was stated."""
+    if settings.training.simulated_surface or spec.surface is not None:
+        return surface
+    return surface.model_copy(update={"seconds_per_step": estimate(spec).seconds / spec.steps})
+
+
+def _source(settings: Settings, runs: int) -> str:
+    if runs:
+        return f"this experiment's {runs} finished runs"
+    return settings.training.simulated_surface or "no run yet: the default loss surface, a guess"
+
+
+def _neighbours(design: Design) -> dict[str, Design]:
+    """One seed more and less, for baselines, calibration and candidates alike; one horizon more and less."""
+    found = {"one seed more": _with_seeds(design, 1)}
+    if min(design.baseline_seeds, design.run_seeds) > 1:
+        found["one seed less"] = _with_seeds(design, -1)
+    horizons = sorted({*design.calibration_steps, design.baseline_steps})
+    wider = max(range(len(horizons) - 1), key=lambda index: horizons[index + 1] / horizons[index])
+    middle = round(math.sqrt(horizons[wider] * horizons[wider + 1]))
+    found["one horizon more"] = replace(design, calibration_steps=(*design.calibration_steps, middle))
+    own = [steps for steps in design.calibration_steps if steps != design.baseline_steps]
+    if len(own) > 1:
+        fewer = tuple(steps for steps in design.calibration_steps if steps != own[-1])
+        found["one horizon less"] = replace(design, calibration_steps=fewer)
+    return found
+
+
+def _with_seeds(design: Design, more: int) -> Design:
+    return replace(
+        design,
+        baseline_seeds=design.baseline_seeds + more,
+        run_seeds=design.run_seeds + more,
+        calibration_seeds=max(1, design.calibration_seeds + more),
+    )
+
+
+def _forecast(name: str, design: Design) -> Forecast:
+    pairs = min(design.baseline_seeds, design.run_seeds)
+    return Forecast(
+        name=name,
+        seeds=pairs,
+        horizons=len({*design.calibration_steps, design.baseline_steps}),
+        half_width=_half_width(design),
+        power={f"{gain:g}": _power(design, gain, pairs) for gain in GAINS},
+        train_sec=_train_sec(design),
+    )
+
+
+def _half_width(design: Design) -> float | None:
+    """Median over lanes that stop at the inference."""
+    widths = []
+    for number in range(LANES):
+        answer = Runs(design, np.random.default_rng([7, number])).inferred()
+        low, high = answer.ratio_interval
+        if answer.ratio is not None and math.isfinite(high):
+            widths.append((high - low) / (2 * answer.ratio))
+    return median(widths) if len(widths) > LANES // 2 else None
+
+
+def _power(design: Design, gain: float, pairs: int) -> float | None:
+    """Probability that t exceeds the first look's critical value where the confirmation gains so much.
+
+    From the noncentral t distribution: the effect that the surface gives is a number of standard deviations.
+    """
+    from scipy.stats import nct
+
+    try:
+        effect = design.with_gain(gain).effect()
+    except ValueError:
+        return None
+    if pairs < 2:
+        return 0.0
+    power = float(nct.sf(critical_at(pairs, ()), pairs - 1, effect * math.sqrt(pairs)))
+    # Far out in its tail scipy's noncentral t returns NaN, where the power is 1.
+    return power if math.isfinite(power) else 1.0
+
+
+def _train_sec(design: Design) -> float:
+    """All runs, each horizon and seed once; candidates at the true ratio and 1.05 times it, as near as it is known."""
+    needed = design.true_steps() or float(design.baseline_steps)
+    cells = {(design.baseline_steps, seed) for seed in range(design.baseline_seeds)}
+    cells |= {(steps, seed) for steps in design.calibration_steps for seed in range(design.calibration_seeds)}
+    steps = sum(each for each, _ in cells) + design.run_seeds * needed * (1 + CONFIRMATION_FACTOR)
+    return float(steps * design.surface.seconds_per_step)

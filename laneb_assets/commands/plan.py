@@ -1,0 +1,124 @@
+"""`laneb plan` and `laneb simulate`: what a design can find out, before and after it is trained."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from laneb.records.plan import NextStep, Plan
+from laneb.settings import SettingsError, find_knob, load_settings, validate_override
+from laneb.storage.overrides import write_overrides
+from laneb.storage.store import Store
+from laneb_assets.views.terminal import console
+
+
+def plan_command(profile: str | None, work_dir: str | None, *, as_json: bool, set_next: bool) -> None:
+    """Print the plan of an experiment; with `set_next`, keep its next step as an override."""
+    from laneb.planning import plan_of, runs_of
+
+    settings = load_settings(profile, work_dir=work_dir)
+    plan = plan_of(settings, runs_of(Store(settings.locations), settings))
+    if set_next:
+        _set_next(profile, work_dir, plan)
+    if as_json:
+        click.echo(plan.to_json(), nl=False)
+    else:
+        show_plan(console(), plan)
+        if set_next and plan.next_step:
+            click.echo(f"kept as an override: {plan.next_step.key}={_listed(plan.next_step.value)}. Now: laneb run")
+
+
+def _set_next(profile: str | None, work_dir: str | None, plan: Plan) -> None:
+    step, settings = plan.next_step, load_settings(profile, work_dir=work_dir)
+    if step is None:
+        raise SettingsError(
+            ["there is no next step: the calibration runs are not there, or nothing narrows the interval. laneb run"]
+        )
+    if step.key in settings.set_by_environment():
+        raise SettingsError([f"{step.key}: the environment sets {find_knob(step.key).env}, which beats an override."])
+    key, value = validate_override(step.key, _listed(step.value))
+    overrides = {**settings.overrides, key: value}
+    load_settings(profile, work_dir=work_dir, overrides=overrides)
+    write_overrides(settings.locations, overrides)
+
+
+def show_plan(screen: Console, plan: Plan) -> None:
+    """The plan as a table, what is wrong with the design, and the next step."""
+    gains = list(plan.forecasts[0].power)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("design")
+    for name in ("pairs", "horizons", "interval", *(f"power at {float(gain):.0%}" for gain in gains), "training"):
+        table.add_column(name, justify="right")
+    for row in plan.forecasts:
+        table.add_row(
+            row.name,
+            str(row.seeds),
+            str(row.horizons),
+            "none" if row.half_width is None else f"+-{row.half_width:.1%}",
+            *("not possible" if row.power[gain] is None else f"{row.power[gain]:.2f}" for gain in gains),
+            duration(row.train_sec),
+        )
+    screen.print(table)
+    screen.print(f"Losses and spreads assumed: {escape(plan.assumed_from)}. Power: of an ACCEPT at the first look.")
+    for problem in plan.problems:
+        screen.print(f"[yellow]![/] {escape(problem)}")
+    if plan.next_step:
+        screen.print(f"next: {escape(_next(plan.next_step))}")
+
+
+def _next(step: NextStep) -> str:
+    return (
+        f"{step.what} ({step.key}={_listed(step.value)}), {duration(step.train_sec)} of training: the interval goes "
+        f"from +-{step.half_width_now:.1%} to about +-{step.half_width_then:.1%}. laneb plan --set-next keeps it"
+    )
+
+
+def simulate_command(
+    profile: str | None, work_dir: str | None, *, lanes: int, gain: float | None, looks: str, as_json: bool
+) -> None:
+    """Play out lanes of the experiment's design and print what became of them."""
+    from laneb.planning import Design, runs_of, simulate_lanes, surface_like
+
+    settings = load_settings(profile, work_dir=work_dir)
+    assumed = Design.of(settings)
+    like = surface_like(runs_of(Store(settings.locations), settings), assumed.surface)
+    design = assumed if like is None else replace(assumed, surface=like)
+    outcomes = simulate_lanes(design, lanes=lanes, gain=gain, looks=_looks(looks))
+    if as_json:
+        click.echo(json.dumps(asdict(outcomes), indent=2, sort_keys=True))
+        return
+    source = "assumed" if like is None else "as this experiment's runs are"
+    click.echo(f"{lanes} lanes, losses and spreads {source}; true gain of the confirmation {outcomes.true_gain:.1%}")
+    click.echo(f"verdict: {_shares(outcomes.decisions)}")
+    click.echo(f"at any look: {_shares(outcomes.ever)}; accepted mode: {_shares(outcomes.modes)}")
+    if outcomes.coverage is not None and outcomes.half_width is not None:
+        click.echo(
+            f"the ratio's 95 % interval holds the true one in {outcomes.coverage:.1%}, +-{outcomes.half_width:.1%}"
+        )
+    click.echo(f"training: {duration(outcomes.train_sec)} a lane")
+
+
+def _looks(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() for part in parts):
+        raise SettingsError([f"--looks {text}: numbers of seeds separated by commas, such as 3,4,5."])
+    return tuple(map(int, parts))
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+
+
+def _listed(values: tuple[int, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
