@@ -37,7 +37,7 @@ class NextStep(Record):
 
 
 class Plan(Record):
-    """lane_b_plan.json: the design as it stands beside its neighbours, and the next step after calibration."""
+    """What `laneb plan --json` prints: the design as it stands beside its neighbours, and the next step after calibration."""
 
     timestamp_utc: str
     assumed_from: str
