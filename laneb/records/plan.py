@@ -37,7 +37,7 @@ class NextStep(Record):
 
 
 class Plan(Record):
-    """What `laneb plan --json` prints: the design as it stands beside its neighbours, and the next step after calibration."""
+    """What `laneb plan --json` prints: the design beside its neighbours, and the next step after calibration."""
 
     timestamp_utc: str
     assumed_from: str
