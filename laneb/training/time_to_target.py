@@ -201,7 +201,7 @@ def _fit_power(times: Sequence[float], losses: Sequence[float], exponent: float)
     """Line of loss on time^-exponent, or None when that does not vary, or varies beyond all numbers."""
     try:
         return _fit_line([time**-exponent for time in times], losses)
-    except OverflowError:
+    except (OverflowError, ZeroDivisionError):
         return None
 
 

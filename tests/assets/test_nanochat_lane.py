@@ -6,9 +6,10 @@ import pytest
 from stand_in_checkout import write_checkout, write_shard
 
 from laneb.records.corpus import TokenizerInfo, TokenShards
+from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
-from laneb_assets.assets.training_runs import run_spec
+from laneb.wanted import wanted_spec
 from laneb_assets.names import TRAINED
 
 
@@ -54,4 +55,6 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_i
     (said,) = lane.materialize("token_shards").failed_checks
     assert "1 added, and shard_00003.parquet is for validation now. Every run is another one" in said
     assert lane.store.read(TokenShards).train_documents == 120
-    assert run_spec(lane.store, seed=41, steps=6).fingerprint not in {run.fingerprint for run in runs}
+    assert wanted_spec(lane.store, lane.store.read(Experiment), seed=41, steps=6).fingerprint not in {
+        run.fingerprint for run in runs
+    }
