@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from laneb.corpus.errors import CorpusError as CorpusError
 from laneb.corpus.hashing import content_hashes
 from laneb.corpus.readers import read_file
-from laneb.corpus.sources import Kind, SourceFile, find_source, reading_order
+from laneb.corpus.sources import Kind, SourceFile, find_source, reading_order, refuse_outputs
 from laneb.records.base import canonical_hash
 
 READING_RULES = 1
@@ -152,26 +152,35 @@ def _encoded(text: str) -> tuple[str, bytes]:
 
 
 def open_corpus(
-    corpus: str, *, text_column: str = "text", max_bytes: int = -1, hash_cache: Path | None = None
+    corpus: str,
+    *,
+    text_column: str = "text",
+    max_bytes: int = -1,
+    hash_cache: Path | None = None,
+    outputs: Iterable[Path] = (),
 ) -> Corpus:
     """Find the text that a setting means and read its first document, so that what can't be used shows at once.
 
     Args:
         corpus: empty for the embedded corpus (the running Python's standard library sources); a file, a folder or a
-            glob of .txt, .md, .py, .jsonl, .jsonl.gz, .jsonl.zst, .parquet; or a folder of nanochat's
-            shard_*.parquet, whose last shard is for validation.
+            glob of .txt, .md, .py, .jsonl and .json.gz (or .zst) of an object a line, .parquet; a folder of nanochat's
+            shard_*.parquet, whose last shard is for validation; or a data set's folder as the Hugging Face hub has it,
+            whose train and validation files are the splits.
         text_column: parquet column or JSON key that holds the text.
         max_bytes: UTF-8 bytes of text read at most, from files in an order that mixes them; -1: all.
         hash_cache: a JSON file that keeps content hashes, so that a large corpus is hashed once.
+        outputs: folders that are written to, which may not lie within the corpus.
 
     Raises:
-        CorpusError: missing, empty, no usable files, or a first document that can't be read.
+        CorpusError: missing, empty, no usable files, a file that was cut or never fetched, or a first document that
+            can't be read.
     """
     if max_bytes == 0 or max_bytes < -1:
         raise CorpusError(
             f"LANE_B_CORPUS_MAX_BYTES={max_bytes}: nothing would be read. Give bytes above 0, or -1 for all"
         )
     source = find_source(corpus.strip())
+    refuse_outputs(source, outputs)
     found = Corpus(source.kind, source.dataset_id, source.files, text_column, max_bytes, hash_cache)
     if next(found.documents(), None) is None:
         raise CorpusError(

@@ -6,6 +6,7 @@ can go on from there later, and with the share of the file read so far.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 TEXT_SUFFIXES = (".txt", ".md")
-JSON_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-SUFFIXES = (*TEXT_SUFFIXES, ".py", *JSON_SUFFIXES, ".parquet")
+JSON_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst")
+"""Of one JSON object a line, as C4 and Dolma name their files too."""
+PARQUET = ".parquet"
+SUFFIXES = (*TEXT_SUFFIXES, ".py", *JSON_SUFFIXES, PARQUET)
 
 SEPARATOR = "<|endoftext|>"
 """A line of plain text that ends a document, as TinyStories and other published text files have it."""
@@ -31,8 +34,19 @@ DOCUMENT_CHARACTERS = 32 * 1024
 """Plain text without separators is cut at the end of a paragraph at about this size, so that one long file still
 splits into training and validation, and a file larger than memory streams."""
 
+LONGEST_DOCUMENT = 128 << 20
+"""Bytes of one document. It is held in memory several times over; what is longer is a file without line ends, or one
+that was packed without being cut into documents."""
+
 _ROWS = 512
+_BATCH_BYTES = 32 << 20
 _CHUNK = 1 << 17
+_ZSTD_CHUNK = 1 << 12
+"""Four bytes of Zstandard can stand for 128 KiB: this much input gives 128 MiB at most."""
+_ZSTD_WINDOW = 1 << 31
+"""The largest that the format's command line writes (--long=31)."""
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class Piece(NamedTuple):
@@ -70,7 +84,7 @@ def read_file(path: Path, *, text_column: str, skip: int = 0) -> Iterator[Piece]
             yield from _python_source(path, skip)
         elif suffix in JSON_SUFFIXES:
             yield from _json_lines(path, suffix, text_column, skip)
-        elif suffix == ".parquet":
+        elif suffix == PARQUET:
             yield from _parquet(path, text_column, skip)
         else:
             raise CorpusError(f"{path}: not a kind of file that holds text; allowed: {', '.join(SUFFIXES)}")
@@ -81,6 +95,7 @@ def read_file(path: Path, *, text_column: str, skip: int = 0) -> Iterator[Piece]
 def _plain_text(path: Path, skip: int) -> Iterator[Piece]:
     size = max(path.stat().st_size, 1)
     position = 0
+    refuse_pointer(path, size)
     try:
         with path.open("rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as lines:
             for text in _cut(lines):
@@ -111,21 +126,32 @@ def _cut(lines: IO[str]) -> Iterator[str]:
 
 
 def _first_undecodable_line(path: Path) -> int:
-    number = 1
-    with path.open("rb") as lines:
-        for line in lines:
+    decoder, number = codecs.getincrementaldecoder("utf-8")(), 1
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
             try:
-                line.decode()
-            except UnicodeDecodeError:
-                break
-            number += 1
+                number += decoder.decode(block).count("\n")
+            except UnicodeDecodeError as error:
+                # The error's place is in what was held back from the last block and this one.
+                return number + error.object[: error.start].count(b"\n")
     return number
+
+
+def refuse_pointer(path: Path, size: int) -> None:
+    """Raise a CorpusError for what Git LFS leaves where a file was not fetched: a few lines that name it."""
+    if size < 1024:
+        with path.open("rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise CorpusError(f"{path}: a Git LFS pointer, not the file itself. Fetch it with: git lfs pull")
 
 
 def _python_source(path: Path, skip: int) -> Iterator[Piece]:
     """A source file is one document, decoded as its coding line says."""
     if skip:
         return
+    if path.stat().st_size > LONGEST_DOCUMENT:
+        raise _too_long(f"{path}: {path.stat().st_size:,} bytes")
+    refuse_pointer(path, path.stat().st_size)
     try:
         with tokenize.open(path) as source:
             yield Piece(source.read(), 1, 1.0)
@@ -138,13 +164,28 @@ def _json_lines(path: Path, suffix: str, text_column: str, skip: int) -> Iterato
     number = skip
     try:
         with path.open("rb") as raw, _decompressed(raw, suffix) as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(_lines(lines, path), start=1):
                 if number > skip and line.strip():
                     text = _json_text(line, f"{path}:{number}", text_column, first=number == 1)
                     if text is not None:
                         yield Piece(text, number, min(raw.tell() / size, 1.0))
     except _decompression_errors(suffix) as error:
         raise CorpusError(f"{path}: broken {suffix} after line {number} ({error}). Fetch it again") from error
+
+
+def _lines(lines: IO[bytes] | io.BufferedIOBase, path: Path) -> Iterator[bytes]:
+    number = 0
+    while line := lines.readline(LONGEST_DOCUMENT + 1):
+        number += 1
+        if len(line) > LONGEST_DOCUMENT:
+            raise _too_long(f"{path}:{number}: more than {LONGEST_DOCUMENT >> 20} MiB without a line end")
+        yield line
+
+
+def _too_long(what: str) -> CorpusError:
+    return CorpusError(
+        f"{what}: a document has {LONGEST_DOCUMENT >> 20} MiB at most. Cut the text into documents, one a line of JSON"
+    )
 
 
 def _json_text(line: bytes, where: str, text_column: str, *, first: bool) -> str | None:
@@ -157,6 +198,8 @@ def _json_text(line: bytes, where: str, text_column: str, *, first: bool) -> str
         raise CorpusError(f"{where}: not JSON ({reason}). Each line has to be one JSON object") from error
     except RecursionError as error:
         raise CorpusError(f"{where}: JSON nested too deeply") from error
+    except ValueError as error:  # a number of more than 4,300 digits
+        raise CorpusError(f"{where}: not JSON that can be read ({error})") from error
     if not isinstance(record, dict):
         raise CorpusError(
             f"{where}: a JSON {type(record).__name__} where an object with the key {text_column!r} belongs"
@@ -196,11 +239,12 @@ def _zstandard_chunks(raw: IO[bytes]) -> Iterator[bytes]:
     """Decompress frame by frame. The library's own stream reader takes a file cut short for a whole one."""
     import zstandard
 
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    while data := raw.read(_CHUNK):
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    frame = decompressor.decompressobj()
+    while data := raw.read(_ZSTD_CHUNK):
         while data:
             if frame.eof:
-                frame = zstandard.ZstdDecompressor().decompressobj()
+                frame = decompressor.decompressobj()
             yield frame.decompress(data)
             data = frame.unused_data if frame.eof else b""
     if not frame.eof and raw.tell():
@@ -240,13 +284,38 @@ def _parquet(path: Path, text_column: str, skip: int) -> Iterator[Piece]:
             _check_column(path, file.schema_arrow, text_column)
             rows = max(file.metadata.num_rows, 1)
             groups, position = _groups_after(file.metadata, skip)
-            for batch in file.iter_batches(_ROWS, row_groups=groups, columns=[text_column], use_threads=False):
-                for text in batch.column(0).to_pylist():
+            size = _batch_rows(path, file.metadata, text_column)
+            for batch in file.iter_batches(size, row_groups=groups, columns=[text_column], use_threads=False):
+                for value in batch.column(0).to_pylist():
                     position += 1
-                    if position > skip and text is not None:
-                        yield Piece(text, position, position / rows)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+                    if position > skip and value is not None:
+                        yield Piece(_parquet_text(value, path, position), position, position / rows)
+    except (pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise CorpusError(f"{path}: not a readable parquet file ({reason}). Fetch this shard again") from error
+
+
+def _parquet_text(value: Any, path: Path, row: int) -> str:
+    """The text of a cell; bytes, as some libraries write text, are UTF-8."""
+    try:
+        return value if isinstance(value, str) else bytes(value).decode()
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path} row {row}: bytes that are not UTF-8 ({error.reason} at byte {error.start + 1}). {_CHOOSE_COLUMN}"
+        ) from error
+
+
+def _batch_rows(path: Path, metadata: Any, text_column: str) -> int:
+    """Rows to read at a time, so that a batch stays small whatever the size of documents."""
+    largest = 0.0
+    names = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
+    column = names.index(text_column) if text_column in names else 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        largest = max(largest, group.column(column).total_uncompressed_size / max(group.num_rows, 1))
+    if largest > LONGEST_DOCUMENT:
+        raise _too_long(f"{path}: {largest:,.0f} bytes a row")
+    return max(1, min(_ROWS, int(_BATCH_BYTES / max(largest, 1))))
 
 
 def _groups_after(metadata: Any, skip: int) -> tuple[list[int], int]:
@@ -267,5 +336,7 @@ def _check_column(path: Path, schema: Any, text_column: str) -> None:
         raise CorpusError(f"{path}: no column {text_column!r}; there are {_named(schema.names)}. {_CHOOSE_COLUMN}")
     kind = schema.field(text_column).type
     plain = kind.value_type if kinds.is_dictionary(kind) else kind
-    if not (kinds.is_string(plain) or kinds.is_large_string(plain)):
+    texts = (kinds.is_string, kinds.is_large_string, kinds.is_string_view)
+    bytes_ = (kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view)
+    if not any(is_kind(plain) for is_kind in (*texts, *bytes_)):
         raise CorpusError(f"{path}: column {text_column!r} holds {kind}, not text. {_CHOOSE_COLUMN}")

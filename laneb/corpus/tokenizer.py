@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +50,12 @@ MIN_VOCAB_SIZE = 257
 TRAINING_RULES = 1
 """Part of a tokenizer's fingerprint: raise it when the same text would give another tokenizer."""
 
+LONGEST_WORD = 1024
+"""Characters: a longer run of letters, marks or blanks is learned from in parts of this size. Training looks through a
+whole word for each of its merges, so that a megabyte of DNA would take minutes. No prose has such a word."""
+
 _PIECE_CHARACTERS = 64 * 1024
+_MANY_BLANKS = re.compile(rf"\s{{{LONGEST_WORD + 1}}}")
 _CALL_CHARACTERS = 2 << 20
 _SAMPLE_BYTES = 1_000_000
 _FILES, _INFO = ("tokenizer.json", "token_bytes.npy"), "info.json"
@@ -213,20 +219,42 @@ class _TrainingText:
                 if self.sample_bytes < _SAMPLE_BYTES and text:
                     self.sample.append(text)
                     self.sample_bytes += len(utf8)
-                yield text
+                yield from _with_short_words(text)
                 if self.bytes >= self._max_bytes:
                     return
             if self._progress:
                 self._progress(self.bytes, self._max_bytes, "reading text for the tokenizer")
 
 
+def _with_short_words(text: str) -> Iterator[str]:
+    """The text, cut within words longer than LONGEST_WORD: as it is, where there are none."""
+    if max(map(len, text.split()), default=0) <= LONGEST_WORD and not _MANY_BLANKS.search(text):
+        yield text
+        return
+    start = 0
+    for _, (begin, end) in _words().pre_tokenize_str(text):
+        if end - begin > LONGEST_WORD:
+            if begin > start:
+                yield text[start:begin]
+            yield from (text[place : min(place + LONGEST_WORD, end)] for place in range(begin, end, LONGEST_WORD))
+            start = end
+    if start < len(text):
+        yield text[start:]
+
+
+def _words() -> Any:
+    from tokenizers import Regex
+    from tokenizers.pre_tokenizers import Split
+
+    return Split(Regex(SPLIT_PATTERN), "isolated")
+
+
 def _untrained() -> tokenizers.Tokenizer:
-    from tokenizers import Regex, Tokenizer, decoders, models
-    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+    from tokenizers import Tokenizer, decoders, models
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence
 
     model = Tokenizer(models.BPE())
-    words = Split(Regex(SPLIT_PATTERN), "isolated")
-    model.pre_tokenizer = Sequence([words, ByteLevel(add_prefix_space=False, use_regex=False)])
+    model.pre_tokenizer = Sequence([_words(), ByteLevel(add_prefix_space=False, use_regex=False)])
     model.decoder = decoders.ByteLevel()
     return model
 

@@ -63,7 +63,8 @@ def lane_curves(store: Store, experiment: Experiment, threshold: float | None) -
     names = [roles.calibration_role(steps, seed) for steps in knobs.iterations for seed in knobs.all_seeds]
     runs = [("baseline", run) for run in baselines]
     runs += [("calibration", run) for run in _there(store, names)]
-    runs += [(mode, run) for (mode, _), run in roles.candidate_runs(store, experiment).items()]
+    seeds = experiment.candidates.run_seeds
+    runs += [(mode, run) for mode in MODES for run in _there(store, [roles.candidate_role(mode, s) for s in seeds])]
     return [curve_of(run, arm, threshold) for arm, run in runs if len(run.val_curve) > 0]
 
 
@@ -82,4 +83,4 @@ def bpb_range(curves: list[Curve], threshold: float | None) -> tuple[float, floa
 
 
 def _there(store: Store, names: list[str]) -> list[RunResult]:
-    return [store.read_run(name, name) for name in names if store.has_run(name)]
+    return [run for run in map(store.whole_run, names) if run is not None]

@@ -274,7 +274,7 @@ def _calibration(store: Store, experiment: Experiment) -> list[RunResult]:
         for steps in experiment.calibration.iterations
         for seed in experiment.calibration.all_seeds
     ]
-    return [store.read_run(role, "calibration_runs") for role in wanted if store.has_run(role)]
+    return [run for run in map(store.whole_run, wanted) if run is not None]
 
 
 def _earlier(rows: pd.DataFrame, requested: dict[str, float]) -> list[str]:

@@ -6,6 +6,7 @@ import platform
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from laneb.records.candidates import MODES
 from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.scaling import ScalingParams
 from laneb.report.answer import duration
@@ -50,8 +51,8 @@ def _runs(store: Store, experiment: Experiment) -> list[RunResult]:
     knobs, seeds = experiment.calibration, experiment.baseline.seeds
     names = [roles.baseline_role(seed) for seed in seeds] + [roles.imported_role(seed) for seed in seeds]
     names += [roles.calibration_role(steps, seed) for steps in knobs.iterations for seed in knobs.all_seeds]
-    runs = [store.read_run(name, name) for name in names if store.has_run(name)]
-    runs += roles.candidate_runs(store, experiment).values()
+    names += [roles.candidate_role(mode, seed) for mode in MODES for seed in experiment.candidates.run_seeds]
+    runs = [run for run in map(store.whole_run, names) if run is not None]
     return list({run.fingerprint or run.run_id: run for run in runs}.values())
 
 

@@ -5,7 +5,6 @@ What is missing or damaged is not up to date: it is made again, like what was ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -14,17 +13,20 @@ from laneb.records.base import Record, unsealed_json
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.corpus import TokenizerInfo, TokenShards
+from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
 from laneb.records.scaling import ScalingParams
-from laneb.storage.atomic import StorageError
+from laneb.storage.atomic import StorageError, read_text
 from laneb.storage.checksums import FILES, checksum, mismatch
 from laneb.storage.formats import calibration_env, threshold_env
+from laneb.storage.products import PRODUCTS, baseline_role
 from laneb.storage.results import latest_rows, read_results, results_frame, results_row
-from laneb.storage.schema_table import render_schema_csv
+from laneb.storage.schema_table import SCHEMA_COLUMNS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from laneb.storage.store import Store
-    from laneb.storage.warehouse import Warehouse
 
 State = Literal["missing", "damaged", "whole"]
 
@@ -43,13 +45,32 @@ class Condition(NamedTuple):
 
 
 WHOLE = Condition("whole")
+_DUCKDB_HEADER = 3 * 4096
+"""Bytes that each DuckDB file begins with."""
+
+
+def condition_of(store: Store, asset: str, partition: str | None = None) -> Condition:
+    """How everything that an asset, or one partition of it, made is found. Never raises for what lies there."""
+    product, at = PRODUCTS[asset], store.locations
+    if product.roles is not None and partition is not None:
+        kept = [role for role in product.roles(partition) if store.has_run(role)]
+        found = [run_condition(store, role) for role in kept]
+        return next((one for one in found if not one.whole), WHOLE if kept else _missing(f"{asset} [{partition}]"))
+    found = [_missing(place) for place in product.places(at) if not place.exists()]
+    if product.record is not None:
+        found.append(record_condition(store, product.record))
+    if asset == "baseline_results" and not at.results_are_imported:
+        found.append(results_condition(store))
+    elif asset == "inference_schema":
+        found += [manifest_condition(store), export_condition(store), duckdb_condition(at.duckdb_path)]
+    return next((one for one in found if not one.whole), WHOLE)
 
 
 def record_condition(store: Store, record_type: type[Record]) -> Condition:
     """How a record is found, with the files that belong to it: a corpus folder, an .env or .txt beside it."""
     path = store.path(record_type)
     try:
-        if not store.has(record_type):
+        if not path.exists():
             return _missing(path)
         record = store.read(record_type)
     except StorageError as error:
@@ -106,22 +127,34 @@ def run_condition(store: Store, role: str) -> Condition:
     return WHOLE
 
 
-def results_condition(store: Store, runs: Sequence[RunResult]) -> Condition:
-    """How results.csv is found: whether the latest row of each run's seed is the row of that run."""
+def results_condition(store: Store) -> Condition:
+    """How results.csv is found: whether the latest row of each baseline's seed is the row of its run.
+
+    A run that is missing or damaged itself is no matter of the file's.
+    """
     path = store.locations.baseline_results_csv
     if not path.exists():
         return _missing(path)
     try:
         latest = latest_rows(read_results(path))
+        roles = [baseline_role(seed) for seed in store.read(Experiment).baseline.seeds]
     except StorageError as error:
         return Condition("damaged", str(error))
-    for run in runs:
-        expected = results_frame([results_row(run, experiment_name="")]).iloc[0]
-        rows = latest[latest["seed"] == run.seed]
-        names = [name for name in latest.columns if name not in ("experiment_name", "timestamp")]
-        if rows.empty or not rows.iloc[0][names].equals(expected[names]):
-            return Condition("damaged", f"{path}: the latest row of seed {run.seed} is not that of its run")
+    for role in roles:
+        if (
+            store.has_run(role)
+            and run_condition(store, role).whole
+            and not _has_row(latest, store.read_run(role, role))
+        ):
+            return Condition("damaged", f"{path}: the latest row of {role} is not that of its run")
     return WHOLE
+
+
+def _has_row(latest: pd.DataFrame, run: RunResult) -> bool:
+    expected = results_frame([results_row(run, experiment_name="")]).iloc[0]
+    rows = latest[latest["seed"] == run.seed]
+    names = [name for name in latest.columns if name not in ("experiment_name", "timestamp")]
+    return not rows.empty and bool(rows.iloc[0][names].equals(expected[names]))
 
 
 def manifest_condition(store: Store) -> Condition:
@@ -137,17 +170,28 @@ def manifest_condition(store: Store) -> Condition:
     return _missing(missing[0]) if missing and "://" not in missing[0] else WHOLE
 
 
-def export_condition(store: Store, warehouse: Warehouse, experiment: str) -> Condition:
-    """How the CSV export of the schema table is found: whether it says what the DuckDB file says.
-
-    A DuckDB file that is held by another process is no damage: StorageError, as by every call of the warehouse.
-    """
+def export_condition(store: Store) -> Condition:
+    """How the CSV export of the schema table is found. What it says is written anew from the DuckDB file each time."""
     path = store.locations.schema_path
-    if not warehouse.path.exists():
-        return _missing(warehouse.path)
-    if not path.exists():
+    try:
+        text = read_text(path, "inference_schema")
+    except StorageError as error:
+        return Condition("damaged" if path.exists() else "missing", str(error))
+    whole = text.startswith(",".join(SCHEMA_COLUMNS)) and text.endswith("\n")
+    return WHOLE if whole else Condition("damaged", f"{path} is cut or no schema CSV")
+
+
+def duckdb_condition(path: Path) -> Condition:
+    """Whether a DuckDB file begins as one. It is not opened, so that whoever writes to it is not held up."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(_DUCKDB_HEADER)
+    except FileNotFoundError:
         return _missing(path)
-    return _text_condition(path, render_schema_csv(warehouse.csv_texts(experiment)))
+    except OSError as error:
+        return Condition("damaged", f"{path} can't be read: {error.strerror or error}")
+    whole = len(begins) == _DUCKDB_HEADER and begins[8:12] == b"DUCK"
+    return WHOLE if whole else Condition("damaged", f"{path} is no DuckDB file")
 
 
 def _text_condition(path: AnyPath, text: str) -> Condition:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -18,7 +17,6 @@ from laneb.records.base import DamagedError, Record, canonical_hash
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
 from laneb.records.candidates import CandidateRow
-from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.runs import RunResult
 from laneb.records.scaling import ScalingParams
 from laneb.storage.atomic import StorageError, read_text, write_bytes, write_text
@@ -43,16 +41,12 @@ class Store:
         return place(self.locations)
 
     def has(self, record_type: type[Record]) -> bool:
-        """Whether a record of this type was written."""
-        return bool(self.path(record_type).exists())
-
-    def has_made(self, asset: str) -> bool:
-        """Whether everything that an asset without partitions makes is there, and what its record points to."""
-        product = PRODUCTS[asset]
-        if not all(place.exists() for place in product.places(self.locations)):
+        """Whether a record of this type is there and whole: one that was damaged is made again, as if it weren't."""
+        try:
+            self.read(record_type)
+        except StorageError:
             return False
-        record = self.read(product.record) if product.record in (TokenizerInfo, TokenShards) else None
-        return not isinstance(record, TokenizerInfo | TokenShards) or Path(record.path).is_dir()
+        return True
 
     def data_version(self, asset: str, partition: str | None = None) -> str | None:
         """Identity of what lies there of an asset, or one partition of it; None where no one thing identifies it."""
@@ -111,8 +105,15 @@ class Store:
         self.run_path(name).unlink(missing_ok=True)
 
     def has_run(self, name: str) -> bool:
-        """Whether the run in the role `name` has a result."""
+        """Whether the run in the role `name` has a result, be it damaged: no answer is made without it."""
         return bool(self.run_path(name).exists())
+
+    def whole_run(self, name: str) -> RunResult | None:
+        """The result in the role `name`; None where it is missing or damaged. For what decides nothing."""
+        try:
+            return self.read_run(name, name)
+        except StorageError:
+            return None
 
     def write_manifest(self, rows: Iterable[CandidateRow]) -> AnyPath:
         """Write candidate_runs.csv whole."""
@@ -130,18 +131,29 @@ class Store:
 
         `candidate_runs.csv` and `baseline_threshold.json` hold whole paths, since people's scripts open them.
         """
-        at, written = self.locations, []
-        if at.manifest_csv.exists():
-            text = read_text(at.manifest_csv, "inference_schema")
-            rows = parse_manifest(text, str(at.manifest_csv))
-            if any(row != here(row, at) for row in rows):
-                written.append(self.write_manifest(here(row, at) for row in rows))
-        if self.has(BaselineThreshold):
-            path = self.path(BaselineThreshold)
+        return [*self._name_logs(), *self._name_results()]
+
+    def _name_logs(self) -> list[AnyPath]:
+        at = self.locations
+        if not at.manifest_csv.exists():
+            return []
+        try:
+            rows = parse_manifest(read_text(at.manifest_csv, "inference_schema"), str(at.manifest_csv))
+        except StorageError:  # a damaged one is made again by its asset
+            return []
+        elsewhere = any(row != here(row, at) for row in rows)
+        return [self.write_manifest(here(row, at) for row in rows)] if elsewhere else []
+
+    def _name_results(self) -> list[AnyPath]:
+        path = self.path(BaselineThreshold)
+        if not path.exists():
+            return []
+        try:
             threshold = _parse(BaselineThreshold, read_text(path, "baseline_threshold"), path)
-            if threshold != resolved(threshold, at):
-                written.append(self.write(resolved(threshold, at)))
-        return written
+        except StorageError:
+            return []
+        known = resolved(threshold, self.locations)
+        return [self.write(known)] if known != threshold else []
 
     def write_plot(self, name: str, data: bytes) -> AnyPath:
         """Write a plot at full size."""

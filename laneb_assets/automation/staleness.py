@@ -11,6 +11,7 @@ from functools import cached_property
 import dagster as dg
 
 from laneb.corpus.state import corpus_is_unchanged, tokenizer_is_unchanged
+from laneb.storage.condition import condition_of
 from laneb.storage.products import PRODUCTS, SOURCE_HASH
 from laneb.storage.results import results_fingerprint
 from laneb_assets.dagster_internals import StaleStatus, stale_status_resolver
@@ -65,10 +66,15 @@ class Staleness:
         records = self.instance.fetch_materializations(self.lane.key(name), limit=1).records
         return records[0].storage_id if records else 0
 
+    def damage(self, name: str, partition: str | None = None) -> str:
+        """What of something that was made is missing or damaged, in words; empty where all is whole or nothing was."""
+        made = self._materialization(name, partition) is not None
+        return condition_of(self.lane.store, name, partition).reason if made else ""
+
     def _still_there(self, name: str, partition: str | None) -> bool:
-        """A work directory that was deleted is made again; another one may hold something else."""
+        """A work directory that was deleted or damaged is made again; another one may hold something else."""
         store = self.lane.store
-        if partition is None and not store.has_made(name):
+        if not condition_of(store, name, partition).whole:
             return False
         if PRODUCTS[name].record is None and partition is None:
             return True

@@ -38,8 +38,8 @@ def _partitions(context: dg.AssetCheckExecutionContext, every: Iterable[object])
 def _finished(store: Store, asset: str, partitions: Iterable[str]) -> dg.AssetCheckResult:
     of_roles = PRODUCTS[asset].roles
     assert of_roles is not None
-    names = [role for partition in partitions for role in of_roles(partition) if store.has_run(role)]
-    runs = [store.read_run(name, asset) for name in names]
+    kept = (store.whole_run(role) for partition in partitions for role in of_roles(partition))
+    runs = [run for run in kept if run is not None]
     bad = [f"{run.run_id} (seed {run.seed}) ended {run.status}" for run in runs if run.status != "ok"]
     remedy = ". Lower the learning rates (training.matrix_lr and its kin), or materialize the partition again."
     return dg.AssetCheckResult(

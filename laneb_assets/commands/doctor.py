@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from laneb.corpus.checkout import find_checkout
-from laneb.corpus.state import text_of
+from laneb.corpus.state import outputs_of, text_of
 from laneb.plan import PlannedRun, planned_runs
 from laneb.records.baseline import BaselineThreshold
 from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
@@ -83,7 +83,7 @@ def _existing(place: Path) -> Path:
 def _corpus(screen: Console, settings: Settings) -> None:
     _heading(screen, "corpus")
     data = settings.data
-    corpus = text_of(data, settings.training)
+    corpus = text_of(data, settings.training, outputs_of(settings.locations))
     screen.print(
         f"{data.dataset_id or corpus.dataset_id}: {len(corpus.files):,} file(s), "
         f"{corpus.total_bytes / 1e6:.1f} MB read, vocabulary {data.vocab_size:,}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from laneb.corpus.state import text_of
+from laneb.corpus.state import outputs_of, text_of
 from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.training.launch import training_command
@@ -71,7 +71,7 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
 
 def _check_input(settings: Settings) -> None:
     """Say what can't work before anything is made: no text, or a horizon and batch that make no run."""
-    text_of(settings.data, settings.training)
+    text_of(settings.data, settings.training, outputs_of(settings.locations))
     planned_runs(settings)
     training_command(Path("spec.json"), settings.training)
     if settings.training.backend != "nanochat":
@@ -102,6 +102,8 @@ def _show(terminal: Terminal, outcome: Any) -> None:
         terminal.line("✗", outcome.step.label, outcome.seconds, "failed", style="red")
     else:
         terminal.line("✓", outcome.step.label, outcome.seconds, describe(outcome.numbers))
+        if outcome.damage:
+            terminal.line("!", "", 0, f"made again: {outcome.damage}", style="yellow")
         for check in outcome.failed_checks:
             terminal.line("!", "", 0, check, style="yellow")
 

@@ -33,6 +33,8 @@ class Outcome:
     bad_input: bool = False
     """It failed for what the person gave: a corpus or a setting that can't be used."""
     failed_checks: tuple[str, ...] = ()
+    damage: str = ""
+    """What was missing or damaged of what it had made before, in words."""
 
 
 def levels_of(lane: Lane) -> list[list[Step]]:

@@ -5,6 +5,7 @@ own."""
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -48,6 +49,7 @@ def run_lane(
         if dict(settings.overrides) != read_overrides(settings.locations):
             write_overrides(settings.locations, settings.overrides)
         end_dead_runs(instance, settings.experiment)
+        lane.store.name_this_place()
         for level in levels_of(lane):
             for outcome in _materialized(lane, definitions, instance, level, before):
                 outcomes.append(outcome)
@@ -65,20 +67,24 @@ def _materialized(
     before: Callable[[Step], None],
 ) -> Iterator[Outcome]:
     """The outcomes of steps that don't need each other, until one fails."""
-    stale = []
+    stale: dict[Step, str] = {}
     for step in level:
-        if step.asset != EXPERIMENT and Staleness(lane, instance).up_to_date(step.asset, step.partition):
+        state = Staleness(lane, instance)
+        if step.asset != EXPERIMENT and state.up_to_date(step.asset, step.partition):
             yield Outcome(step, "up to date")
-        elif step.asset in TRAINED and lane.settings.engine.parallel_runs > 1:
-            stale.append(step)
+            continue
+        damage = state.damage(step.asset, step.partition)
+        if step.asset in TRAINED and lane.settings.engine.parallel_runs > 1:
+            stale[step] = damage
         else:
             before(step)
-            outcome = materialize_step(lane, definitions, instance, step)
+            outcome = replace(materialize_step(lane, definitions, instance, step), damage=damage)
             yield outcome
             if outcome.state == "failed":
                 return
     if stale:
-        yield from materialize_side_by_side(lane.settings, instance, stale, before)
+        for outcome in materialize_side_by_side(lane.settings, instance, list(stale), before):
+            yield replace(outcome, damage=stale[outcome.step])
 
 
 def make_work_dir(settings: Settings) -> None:

@@ -11,11 +11,9 @@ from laneb.knobs import Places
 from laneb.places import locate
 from laneb.records.baseline import BaselineThreshold, SuccessfulRun
 from laneb.records.corpus import TokenizerInfo
-from laneb.records.runs import RunResult
 from laneb.storage.atomic import StorageError, write_text
 from laneb.storage.checksums import checksum, file_checksum, listed, mismatch
-from laneb.storage.condition import record_condition, results_condition, run_condition
-from laneb.storage.results import render_results, results_row
+from laneb.storage.condition import record_condition, run_condition
 from laneb.storage.store import Store
 
 LOG = "Step 00100 | Validation bpb: 2.250000\n"
@@ -103,18 +101,6 @@ def test_a_tokenizers_folder_is_part_of_its_record(store: Store) -> None:
     assert record_condition(store, TokenizerInfo) == ("missing", f"{folder} is not there")
     write_text(folder / "info.json", '{"files": "damaged"}')
     assert record_condition(store, TokenizerInfo).state == "damaged"
-
-
-def test_a_row_that_is_not_its_runs_is_seen(store: Store) -> None:
-    run: RunResult = store.read_run("baseline_s41", "x")
-    path = store.locations.baseline_results_csv
-    assert results_condition(store, [run]).state == "missing"
-    write_text(path, render_results([results_row(run, experiment_name="e")]))
-    assert results_condition(store, [run]).whole
-    path.write_text(path.read_text().replace(",2.25,", ",2.2,"))
-    assert results_condition(store, [run]).reason == f"{path}: the latest row of seed 41 is not that of its run"
-    path.write_bytes(os.urandom(300))
-    assert results_condition(store, [run]).state == "damaged"
 
 
 def test_a_file_that_changed_behind_its_times_is_read_again(tmp_path: Path) -> None:
