@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laneb.engines.engine import EngineError, EngineSilentError, State, ask, said
@@ -45,7 +47,7 @@ class Slurm:
         """Hand a batch script to sbatch."""
         step = shlex.quote(STEP.format(command=shlex.join(command)))
         # Slurm fails a job whose output it can't open, and it opens no bucket.
-        log = str(output) if is_folder_path(output) else f"/tmp/{name}.out"
+        log = str(output) if is_folder_path(output) else str(Path(tempfile.gettempdir()) / f"{name}.out")
         options = [f"--job-name={name}", f"--output={log}", *DEFAULTS, *self.arguments]
         done = ask(["sbatch", "--parsable", *options], SCRIPT.format(step=step))
         if done.returncode:

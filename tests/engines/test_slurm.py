@@ -35,10 +35,9 @@ def a_run_that_is_preempted_and_then_warned_of_its_time_limit_ends_as_if_it_were
     story = Story(60, lambda: (subprocess.run(urgent, check=True, capture_output=True), warning.start()))
     undisturbed.is_equalled_by(story.train(work), work.mirror)
     warning.join()
-    # Slurm may preempt it once more, when its grace for the first time is over; how old the checkpoint is that it goes
-    # on from hangs on how soon the node is taken away.
+    # Slurm may preempt it once more, when its grace for the first time is over.
     preempted, *_, warned = story.resumed_from()
-    assert 0 < preempted < 200 <= warned < work.spec.steps
+    assert 60 <= preempted < 200 <= warned < work.spec.steps
 
 
 def a_run_that_is_cancelled_keeps_a_checkpoint_and_frees_its_place(undisturbed, slurm, folder):

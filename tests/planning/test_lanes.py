@@ -15,16 +15,14 @@ LANES = 60
 SURFACE = Surface(asymptote=0.7, amplitude=0.3, exponent=0.3, warmdown_gain=0.1, seed_sd=1.34e-3, noise_sd=0.32e-3)
 
 
-def design(**changes: object) -> Design:
-    values: dict[str, object] = {
-        "surface": SURFACE, "tokens_per_step": 128, "n_scaling_params": 22_560, "baseline_steps": 400,
-        "calibration_steps": (240, 320), "eval_every": 60, "eval_every_late": 2,
-    }  # fmt: skip
-    return Design(**(values | changes))  # type: ignore[arg-type]
+DESIGN = Design(
+    surface=SURFACE, tokens_per_step=128, n_scaling_params=22_560, baseline_steps=400,
+    calibration_steps=(240, 320), eval_every=60, eval_every_late=2,
+)  # fmt: skip
 
 
 def test_a_gain_of_five_sd_is_accepted_at_three_seeds_and_no_less_often_with_more() -> None:
-    at = design().with_effect(5.0, 1.0)
+    at = DESIGN.with_effect(5.0, 1.0)
     outcomes = {seeds: simulate_lanes(at, lanes=LANES, looks=(seeds,)) for seeds in (2, 3, 6)}
     for mode in ("confirmation", "inferred"):
         shares = [outcomes[seeds].modes[mode] for seeds in (2, 3, 6)]
@@ -35,7 +33,7 @@ def test_a_gain_of_five_sd_is_accepted_at_three_seeds_and_no_less_often_with_mor
 
 
 def test_lanes_without_a_gain_end_in_a_verdict_as_rarely_as_promised_over_four_looks() -> None:
-    outcomes = simulate_lanes(design(), lanes=LANES, gain=0.0, looks=(3, 4, 5, 6))
+    outcomes = simulate_lanes(DESIGN, lanes=LANES, gain=0.0, looks=(3, 4, 5, 6))
     # 5 % of 60 lanes, and what chance adds to it in one of a thousand such tests.
     assert outcomes.ever["ACCEPT"] <= 9 / LANES
     assert outcomes.ever["REJECT"] <= 9 / LANES
@@ -43,13 +41,13 @@ def test_lanes_without_a_gain_end_in_a_verdict_as_rarely_as_promised_over_four_l
 
 
 def test_intervals_of_simulated_lanes_cover_the_true_ratio() -> None:
-    outcomes = simulate_lanes(design(), lanes=LANES)
+    outcomes = simulate_lanes(DESIGN, lanes=LANES)
     assert outcomes.coverage is not None and outcomes.coverage >= 0.88
     assert outcomes.half_width is not None and 0 < outcomes.half_width < 0.1
 
 
 def test_a_lane_goes_on_with_its_runs_when_it_is_looked_at_again() -> None:
-    first, second = play_lane(design(), (3, 5), np.random.default_rng(1))
+    first, second = play_lane(DESIGN, (3, 5), np.random.default_rng(1))
     assert second.train_sec > first.train_sec
     assert first.verdict is not None and second.verdict is not None
     known = {row.run_id: row.min_val_bpb for row in first.verdict.arms if row.arm == "baseline"}
@@ -59,13 +57,13 @@ def test_a_lane_goes_on_with_its_runs_when_it_is_looked_at_again() -> None:
 
 
 def test_the_same_draws_give_the_same_lanes() -> None:
-    one, two = (simulate_lanes(design(), lanes=5, seed=3) for _ in range(2))
+    one, two = (simulate_lanes(DESIGN, lanes=5, seed=3) for _ in range(2))
     assert one == two
-    assert simulate_lanes(design(), lanes=5, seed=4) != one
+    assert simulate_lanes(DESIGN, lanes=5, seed=4) != one
 
 
 def test_a_stated_gain_is_the_gain_of_runs_without_noise() -> None:
-    at = design().with_gain(0.08)
+    at = DESIGN.with_gain(0.08)
     assert at.true_gain() == pytest.approx(0.08, abs=1e-6)
     assert at.surface.warmdown_gain != SURFACE.warmdown_gain
     quiet = Design(**{**vars(at), "surface": at.surface.model_copy(update={"seed_sd": 0.0, "noise_sd": 0.0})})
@@ -73,7 +71,7 @@ def test_a_stated_gain_is_the_gain_of_runs_without_noise() -> None:
     assert lane.verdict is not None
     assert lane.verdict.modes[0].pooled_test.mean_gain_relative == pytest.approx(0.08, abs=0.01)
     with pytest.raises(ValueError, match=r"a true gain of 0\.9: with this baseline and offset it is between 0 and"):
-        design().with_gain(0.9)
+        DESIGN.with_gain(0.9)
 
 
 def test_planned_lanes_lie_on_the_surface_that_simulated_runs_are_drawn_from(simulated_lane) -> None:
@@ -89,4 +87,4 @@ def test_planned_lanes_lie_on_the_surface_that_simulated_runs_are_drawn_from(sim
 )
 def test_what_can_not_be_played_is_refused(options, message) -> None:
     with pytest.raises(ValueError, match=message):
-        simulate_lanes(design(), **options)
+        simulate_lanes(DESIGN, **options)

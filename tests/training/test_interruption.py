@@ -101,7 +101,7 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before_with_a_warning(uninter
     ("limit", "message"),
     [
         (50_000, ".pt can't be written: File too large; step {step} is still there to resume from. Free some space"),
-        (1_200, "can't be written: File too large. Free some space and start the run again"),
+        (1_200, "events.jsonl can't be written: File too large. Free some space and start the run again"),
     ],
     ids=["in a checkpoint", "in the log"],
 )
