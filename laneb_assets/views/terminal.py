@@ -110,7 +110,8 @@ class Terminal:
 
 def describe(numbers: Mapping[str, Any]) -> str:
     """The first few numbers of a materialization, for a line."""
-    shown = [f"{name} {_number(value)}" for name, value in numbers.items() if not isinstance(value, str)]
+    own = {name: value for name, value in numbers.items() if not name.startswith("dagster/")}
+    shown = [f"{name} {_number(value)}" for name, value in own.items() if not isinstance(value, str)]
     return ", ".join(shown[:SHOWN_NUMBERS])
 
 

@@ -55,7 +55,7 @@ def a_run_that_is_cancelled_keeps_a_checkpoint_and_frees_its_place(undisturbed, 
 
 
 def a_run_whose_node_is_lost_goes_on_elsewhere(undisturbed, slurm, folder):
-    work = undisturbed.work(folder, folder, engine="slurm", args="--exclude=n1,n2,n5 --ntasks=1")
+    work = undisturbed.work(folder, folder, engine="slurm", args="--exclude=n1,n2,n4,n5 --ntasks=1")
 
     def lose_the_node() -> None:
         name = jobs.read_job(work.run).name
@@ -73,7 +73,7 @@ def a_run_whose_node_is_lost_goes_on_elsewhere(undisturbed, slurm, folder):
 
 def two_nodes_train_one_run_under_torchrun(undisturbed, slurm, folder):
     training = TrainingKnobs(launcher="torchrun", launcher_args="--nproc-per-node=1")
-    work = undisturbed.work(folder, folder, training, engine="slurm", args="--nodes=2 --exclude=n1,n2,n3")
+    work = undisturbed.work(folder, folder, training, engine="slurm", args="--nodes=2 --exclude=n1,n2,n3,n6")
     result = train(work)
     for ours, theirs in zip(result.val_curve, undisturbed.result.val_curve, strict=True):
         assert ours.step == theirs.step and ours.bpb == pytest.approx(theirs.bpb, rel=2e-3)
@@ -90,7 +90,7 @@ STORIES = (
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("slurm"), [free_port() for _ in range(6)]) as made:
+    with cluster(tmp_path_factory.mktemp("slurm"), [free_port() for _ in range(7)]) as made:
         yield made
 
 
