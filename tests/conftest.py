@@ -1,5 +1,7 @@
 """What tests share: a lane of seconds, run once per test process and copied for tests that change it."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import random
@@ -91,6 +93,14 @@ class Lane:
         with self.instance() as instance:
             return materialize_step(assets, definitions, instance, Step(asset, partition))
 
+    def copied_to(self, folder: Path) -> Lane:
+        """A copy of it in another folder, to be changed at will."""
+        shutil.copytree(self.folder, folder)
+        copy = Lane(folder, self.name)
+        text = copy.profile.read_text(encoding="utf-8").replace(f'base_dir = "{self.folder}', f'base_dir = "{folder}')
+        copy.profile.write_text(text, encoding="utf-8")
+        return copy
+
     def environment(self) -> dict[str, str]:
         """For processes: this lane's instance and profile, and nothing of the person's."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LANE_B_")}
@@ -149,16 +159,7 @@ def run_to_its_end(finished: Lane) -> Lane:
 @pytest.fixture
 def finished_lane(finished_once: Lane, tmp_path: Path) -> Iterator[Lane]:
     """A copy of a finished lane, to be changed at will."""
-    yield copy_of(finished_once, tmp_path / "lane")
-
-
-def copy_of(lane: Lane, folder: Path) -> Lane:
-    """A copy of a lane in another folder."""
-    shutil.copytree(lane.folder, folder)
-    copy = Lane(folder, lane.name)
-    text = copy.profile.read_text(encoding="utf-8").replace(f'base_dir = "{lane.folder}', f'base_dir = "{folder}')
-    copy.profile.write_text(text, encoding="utf-8")
-    return copy
+    yield finished_once.copied_to(tmp_path / "lane")
 
 
 @pytest.fixture
@@ -176,7 +177,7 @@ def simulated_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
 @pytest.fixture
 def finished_simulated_lane(simulated_once: Lane, tmp_path: Path) -> Lane:
     """A copy of a finished lane without training, to be changed at will."""
-    copy = copy_of(simulated_once, tmp_path / "lane")
+    copy = simulated_once.copied_to(tmp_path / "lane")
     # Its surface lies elsewhere than the original's, and settings that name another place are behind.
     copy.store.write(Experiment.of(copy.settings))
     return copy

@@ -26,9 +26,7 @@ def said(lane) -> list[str]:
 @pytest.fixture(scope="module")
 def damaged_once(finished_once, tmp_path_factory):
     """A lane of which something of every kind was deleted, cut or changed; before and after it ran again."""
-    from conftest import copy_of
-
-    lane = copy_of(finished_once, tmp_path_factory.mktemp("damaged") / "lane")
+    lane = finished_once.copied_to(tmp_path_factory.mktemp("damaged") / "lane")
     at, store = lane.settings.locations, lane.store
     store.name_this_place()
     verdict = said(lane)
@@ -78,10 +76,8 @@ def test_nothing_is_trained_again_for_a_damaged_role(damaged_once, finished_once
 
 
 def test_a_copied_lane_never_reads_its_original(finished_once, tmp_path: Path) -> None:
-    from conftest import copy_of
-
-    original = copy_of(finished_once, tmp_path / "first")
-    copy = copy_of(original, tmp_path / "second")
+    original = finished_once.copied_to(tmp_path / "first")
+    copy = original.copied_to(tmp_path / "second")
     copy.profile.write_text(copy.profile.read_text().replace(str(original.folder), str(copy.folder)))
     shutil.rmtree(original.folder)
     assert made(copy.run()) == {}
