@@ -17,6 +17,8 @@ FLOORS = {
     "laneb.decision": 5,
     "laneb.plan": 5,
     "laneb.wanted": 5,
+    "laneb.baseline_results": 5,
+    "laneb.schema_rows": 5,
     "laneb.inference": 4,
     "laneb.engines": 4,
     "laneb.statistics": 3,

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from laneb import wanted
-from laneb.decision.baselines import baseline_results_of, keep_baseline_results
+from laneb.baseline_results import baseline_results_of, keep_baseline_results
 from laneb.decision.threshold import target_threshold, threshold_from
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings

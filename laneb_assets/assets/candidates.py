@@ -3,10 +3,10 @@
 import dagster as dg
 
 from laneb.decision.candidates import plan_candidates
-from laneb.decision.rows import run_time_to_target, schema_rows
 from laneb.records.candidates import MODES
 from laneb.records.inference import Inference
 from laneb.records.runs import MadeFor, RunResult
+from laneb.schema_rows import run_time_to_target, schema_rows
 from laneb.settings import Settings
 from laneb.storage.atomic import StorageError
 from laneb.storage.roles import candidate_role

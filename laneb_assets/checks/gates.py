@@ -10,7 +10,6 @@ from collections.abc import Iterable
 import dagster as dg
 
 from laneb.corpus.checkout_data import change_noted
-from laneb.decision.rows import REALISED_TOLERANCE
 from laneb.inference.gates import GATE_NAMES
 from laneb.records.calibration import Calibration
 from laneb.records.corpus import TokenShards
@@ -19,6 +18,7 @@ from laneb.records.inference import Gate, Inference
 from laneb.records.statistics import DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.report.answer import CLOCKS, answer_of
+from laneb.schema_rows import REALISED_TOLERANCE
 from laneb.storage.products import PRODUCTS
 from laneb.storage.store import Store
 from laneb.wanted import candidate_runs

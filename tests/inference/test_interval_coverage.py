@@ -12,6 +12,8 @@ from laneb.inference.interval import alpha_interval
 from laneb.inference.lane import Target, solve_lane
 from laneb.inference.levels import cells_from
 
+pytestmark = pytest.mark.sampling
+
 LANES = 60
 FEWEST = 0.87
 """Share of 60 lanes that 95 % intervals cover at least: three standard errors, of 0.028, below 0.95."""

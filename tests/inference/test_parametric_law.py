@@ -38,6 +38,7 @@ def test_exact_runs_give_back_their_law() -> None:
     assert law.size_exponent == pytest.approx(TRUE["beta"] / (TRUE["alpha"] + TRUE["beta"]))
 
 
+@pytest.mark.sampling
 def test_noisy_runs_give_a_law_no_worse_than_the_truth_with_intervals_around_it() -> None:
     runs = published_runs(60, 0.01, draw=1)
     law = fit_parametric_law(*runs, bootstrap=60)
@@ -72,6 +73,7 @@ def test_no_start_of_a_general_optimizer_ends_lower() -> None:
         ).fun >= law.objective * 1e6 * (1 - 1e-6)
 
 
+@pytest.mark.sampling
 def test_scaling_all_losses_scales_the_three_terms_alike() -> None:
     sizes, tokens, losses = published_runs(40, 0.005, draw=3)
     plain, doubled = fit_parametric_law(sizes, tokens, losses), fit_parametric_law(sizes, tokens, 2 * losses)

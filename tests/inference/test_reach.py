@@ -24,6 +24,7 @@ def true_probability(steps: float, threshold: float) -> float:
     return float(norm.cdf((threshold - loss_at(steps)) / RUN_SD))
 
 
+@pytest.mark.sampling
 @pytest.mark.parametrize("steps", [1900, 3500])
 def test_the_reach_probability_is_right_on_average_and_its_horizon_is_covered(steps: int) -> None:
     goal = loss_at(steps) - norm.ppf(0.9) * RUN_SD
@@ -38,6 +39,7 @@ def test_the_reach_probability_is_right_on_average_and_its_horizon_is_covered(st
     assert covered / LANES >= 0.89
 
 
+@pytest.mark.sampling
 def test_the_threshold_of_the_same_seeds_changes_nothing_about_what_a_new_run_reaches() -> None:
     offset = loss_at(1900) - loss_at(3000)
     met = []

@@ -86,6 +86,7 @@ def test_noise_about_the_floor_does_not_pull_gamma_down():
     assert np.mean(found) == pytest.approx(0.8, abs=0.06)
 
 
+@pytest.mark.sampling
 def test_the_interval_covers_gamma(stats):
     generator, covered, widths = np.random.default_rng(1), 0, []
     for _ in range(25):
