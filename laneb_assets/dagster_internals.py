@@ -3,25 +3,33 @@
 - Which partitions are stale: Dagster answers it only in its GraphQL server; the resolver that the server uses is here.
 - A backfill's state, to leave alone an experiment that one is working on.
 - The error of a Pipes process, unlike every other error not exported.
-- A run's origin, by which the UI's timeline and *Re-execute* find runs that `laneb run` started.
+- A run's origin, by which the UI's timeline, job squares and *Re-execute* find runs that `laneb run` started:
+  `execute_in_process` takes none.
 
 pyproject.toml bounds dagster to one minor release for that reason; tests/assets/test_dagster_internals.py uses each.
 """
 
+from collections.abc import Mapping, Set
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.errors import DagsterPipesExecutionError
+from dagster._core.execution.api import execute_run
 from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.loader import LoadingContext
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 __all__ = [
     "BACKFILL_UNDER_WAY",
     "BaseAssetGraph",
     "DagsterPipesExecutionError",
     "StaleStatus",
+    "execute_as_of_location",
     "stale_status_resolver",
 ]
 
@@ -47,3 +55,39 @@ class _Loading(LoadingContext):
 def stale_status_resolver(graph: BaseAssetGraph, instance: dg.DagsterInstance) -> CachingStaleStatusResolver:
     """Answers for one moment: what was read from the instance once is not read again."""
     return CachingStaleStatusResolver(instance, graph, _Loading(instance))
+
+
+def execute_as_of_location(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    *,
+    location: str,
+    assets: Set[dg.AssetKey],
+    partition: str | None,
+    run_config: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> dg.JobExecutionResult:
+    """Run some assets of a job in this process, as a run that belongs to a code location of the UI.
+
+    The daemon does not retry it: whoever started it goes on by itself.
+
+    Args:
+        job: the location's job of all assets.
+        instance: where the run is kept.
+        location: the code location's name, as workspace.yaml gives it.
+        assets: what is materialized.
+        partition: of them, if they are partitioned.
+        run_config: as for a launch.
+        tags: on the run.
+    """
+    if partition is not None:
+        tags = {**job.get_tags_for_partition_key(partition, selected_asset_keys=assets), **tags}
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), SINGLETON_REPOSITORY_NAME)
+    run = instance.create_run_for_job(
+        job,
+        run_config=run_config,
+        tags={**job.run_tags, MAX_RETRIES_TAG: "0", **tags},
+        asset_selection=assets,
+        remote_job_origin=origin.get_job_origin(job.name),
+    )
+    return execute_run(InMemoryJob(job), run, instance)

@@ -11,9 +11,11 @@ SETTINGS = "settings"
 TRAINED = ("baseline_runs", "calibration_runs", "candidate_runs")
 """The assets whose partitions are training runs."""
 
-
 EXPERIMENT_TAG = "laneb/experiment"
 """On assets, and on the runs of jobs: whose they are. A job launched by its name selects no assets that would tell."""
+
+LANE_RUN_TAG = "laneb/lane_run"
+"""On runs that `laneb run` starts: the same value on all of one `laneb run`."""
 
 OWNERS = ("team:laneb",)
 

@@ -7,29 +7,44 @@ from typing import Any
 import dagster as dg
 
 from laneb_assets.automation.liveness import HOST_TAG
+from laneb_assets.dagster_internals import execute_as_of_location
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.steps import Outcome, Step
-from laneb_assets.names import EXPERIMENT
+from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, LANE_RUN_TAG
 from laneb_assets.resources import STOPPED
+from laneb_assets.workspace import location_of
 
 BAD_INPUT = ("CorpusError", "SettingsError", "CheckoutError", "ResultsError")
 
 
-def materialize_step(lane: Lane, definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step) -> Outcome:
+def materialize_step(
+    lane: Lane, definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, *, lane_run: str = ""
+) -> Outcome:
     """Materialize one step in this process.
+
+    Args:
+        lane: the experiment.
+        definitions: its definitions.
+        instance: where the run is kept.
+        step: what is materialized.
+        lane_run: what joins the runs of one `laneb run`.
 
     Raises:
         KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
     """
-    job = definitions.resolve_implicit_global_asset_job_def()
     started = time.monotonic()
-    result = job.execute_in_process(
-        instance=instance,
-        asset_selection=lane.settings_keys if step.asset == EXPERIMENT else [lane.key(step.asset)],
-        partition_key=step.partition,
+    result = execute_as_of_location(
+        definitions.resolve_implicit_global_asset_job_def(),
+        instance,
+        location=location_of(lane.settings),
+        assets=set(lane.settings_keys if step.asset == EXPERIMENT else [lane.key(step.asset)]),
+        partition=step.partition,
         run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
-        raise_on_error=False,
-        tags={HOST_TAG: socket.gethostname()},
+        tags={
+            HOST_TAG: socket.gethostname(),
+            EXPERIMENT_TAG: lane.experiment,
+            **({LANE_RUN_TAG: lane_run} if lane_run else {}),
+        },
     )
     seconds = time.monotonic() - started
     if not result.success:
@@ -40,7 +55,7 @@ def materialize_step(lane: Lane, definitions: dg.Definitions, instance: dg.Dagst
     return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
 
 
-def _numbers_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+def _numbers_of(result: dg.JobExecutionResult) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for event in result.get_asset_materialization_events():
         for name, value in event.materialization.metadata.items():
@@ -51,7 +66,7 @@ def _numbers_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return numbers
 
 
-def _failed_checks(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
+def _failed_checks(result: dg.JobExecutionResult) -> tuple[str, ...]:
     return tuple(
         f"{evaluation.check_name}: {evaluation.description or 'failed'}"
         for evaluation in result.get_asset_check_evaluations()
@@ -59,7 +74,7 @@ def _failed_checks(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
     )
 
 
-def _error_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+def _error_of(result: dg.JobExecutionResult) -> tuple[str, str]:
     """What went wrong, in the words of its first cause, and the name of its class."""
     for event in result.all_events:
         if event.is_step_failure:

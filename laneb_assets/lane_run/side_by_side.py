@@ -25,7 +25,11 @@ _opened: list[Callable[[Step], Outcome]] = []
 
 
 def materialize_side_by_side(
-    settings: Settings, instance: dg.DagsterInstance, steps: Sequence[Step], before: Callable[[Step], None]
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    steps: Sequence[Step],
+    lane_run: str,
+    before: Callable[[Step], None],
 ) -> Iterator[Outcome]:
     """Materialize partitions that don't need each other, as many at once as the settings say.
 
@@ -35,6 +39,7 @@ def materialize_side_by_side(
         settings: the experiment.
         instance: where runs and materializations are kept; not an ephemeral one.
         steps: the partitions.
+        lane_run: what joins the runs of one `laneb run`.
         before: called with each one when it is handed to a process.
 
     Yields:
@@ -44,7 +49,7 @@ def materialize_side_by_side(
         KeyboardInterrupt: told to stop; runs that were training have checkpoints.
     """
     work_dir = str(settings.locations.work_dir)
-    given = (settings.profile, dict(settings.overrides), work_dir, instance.get_ref(), os.getpid())
+    given = (settings.profile, dict(settings.overrides), work_dir, instance.get_ref(), lane_run, os.getpid())
     count = min(settings.engine.parallel_runs, len(steps))
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _open, given) as processes:
         waiting, running = list(steps), dict[Future[Outcome], Step]()
@@ -72,7 +77,7 @@ def _interrupt_children() -> None:
             os.kill(child.pid, signal.SIGINT)
 
 
-def _open(profile: str, overrides: dict[str, Any], work_dir: str, ref: Any, parent: int) -> None:
+def _open(profile: str, overrides: dict[str, Any], work_dir: str, ref: Any, lane_run: str, parent: int) -> None:
     # A terminal's Ctrl-C reaches the process that started this one, which passes it on: twice would cut off the
     # checkpoint.
     os.setpgid(0, 0)
@@ -85,7 +90,7 @@ def _open(profile: str, overrides: dict[str, Any], work_dir: str, ref: Any, pare
     definitions = definitions_of(settings)
     lane = Lane(settings, definitions.resolve_asset_graph())
     instance = dg.DagsterInstance.from_ref(ref)
-    _opened.append(lambda step: materialize_step(lane, definitions, instance, step))
+    _opened.append(lambda step: materialize_step(lane, definitions, instance, step, lane_run=lane_run))
 
 
 def _end_with(parent: int) -> None:

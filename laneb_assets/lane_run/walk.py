@@ -4,6 +4,7 @@ own."""
 
 import contextlib
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -50,8 +51,9 @@ def run_lane(
             write_overrides(settings.locations, settings.overrides)
         end_dead_runs(instance, settings.experiment)
         lane.store.name_this_place()
+        lane_run = uuid.uuid4().hex[:8]
         for level in levels_of(lane):
-            for outcome in _materialized(lane, definitions, instance, level, before):
+            for outcome in _materialized(lane, definitions, instance, level, lane_run, before):
                 outcomes.append(outcome)
                 after(outcome)
             if any(outcome.state == "failed" for outcome in outcomes):
@@ -64,6 +66,7 @@ def _materialized(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     level: list[Step],
+    lane_run: str,
     before: Callable[[Step], None],
 ) -> Iterator[Outcome]:
     """The outcomes of steps that don't need each other, until one fails."""
@@ -78,12 +81,12 @@ def _materialized(
             stale[step] = damage
         else:
             before(step)
-            outcome = replace(materialize_step(lane, definitions, instance, step), damage=damage)
-            yield outcome
+            outcome = materialize_step(lane, definitions, instance, step, lane_run=lane_run)
+            yield replace(outcome, damage=damage)
             if outcome.state == "failed":
                 return
     if stale:
-        for outcome in materialize_side_by_side(lane.settings, instance, list(stale), before):
+        for outcome in materialize_side_by_side(lane.settings, instance, list(stale), lane_run, before):
             yield replace(outcome, damage=stale[outcome.step])
 
 
