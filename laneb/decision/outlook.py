@@ -117,15 +117,24 @@ def net_benefit(
 ) -> NetBenefit | None:
     """What the calibration runs cost, and how many further runs at the verdict's ratio pay for them.
 
-    A run that a baseline is too has cost nothing more. None without calibration runs, or without a measured gain.
+    Cost and gain are counted on the clock that decided: where that is the pooled one, a step of a calibration run costs
+    what a step of the arms does, so that a machine that was slow on one day moves neither against the other.
+
+    A run that a baseline is too has cost nothing more. None without calibration runs, or without a mean gain.
     """
     judged = next((mode for mode in verdict.modes if mode.mode == verdict.mode), None)
-    saved = None if judged is None else judged.measured_test.mean_gain_sec
+    saved = None if judged is None else judged.deciding_test.mean_gain_sec
     have = {run.fingerprint for run in baselines}
-    cost = {run.fingerprint: run.total_training_time_sec or 0.0 for run in calibration if run.fingerprint not in have}
-    if not cost or saved is None:
+    further = {run.fingerprint: run for run in calibration if run.fingerprint not in have}
+    if judged is None or saved is None or not further:
         return None
-    total = sum(cost.values())
+    step_sec = verdict.pooled_step_sec if judged.deciding_clock == "pooled_step" else None
+    cost = sum(
+        (run.total_training_time_sec or 0.0) if step_sec is None else run.steps * step_sec for run in further.values()
+    )
     return NetBenefit(
-        calibration_sec=total, saved_per_run_sec=saved, runs_to_pay=math.ceil(total / saved) if saved > 0 else None
+        calibration_sec=cost,
+        saved_per_run_sec=saved,
+        runs_to_pay=math.ceil(cost / saved) if saved > 0 else None,
+        clock=judged.deciding_clock,
     )

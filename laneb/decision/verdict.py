@@ -211,8 +211,8 @@ def _overall(verdicts: Sequence[ModeVerdict]) -> tuple[Decision, Mode, tuple[str
     """
 
     def gain(verdict: ModeVerdict) -> float:
-        test = verdict.pooled_test if verdict.deciding_clock == "pooled_step" else verdict.measured_test
-        return -math.inf if test.mean_gain_sec is None else test.mean_gain_sec
+        mean = verdict.deciding_test.mean_gain_sec
+        return -math.inf if mean is None else mean
 
     accepted = [verdict for verdict in verdicts if verdict.decision == "ACCEPT"]
     undecided = [verdict for verdict in verdicts if verdict.decision == "INCONCLUSIVE"]

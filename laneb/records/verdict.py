@@ -139,14 +139,15 @@ class Look(Record):
 
 
 class NetBenefit(Record):
-    """What the lane's calibration cost, and what its ratio saves."""
+    """What the lane's calibration cost, and what its ratio saves, both on the clock that decided the verdict."""
 
     calibration_sec: float
-    """Training time of the calibration runs that no baseline would have cost anyway."""
+    """Training time of the calibration runs that no baseline would have cost anyway [s]."""
     saved_per_run_sec: float
-    """Mean gain of the verdict's mode, measured seconds."""
+    """Mean gain of the verdict's mode."""
     runs_to_pay: int | None
     """Further runs after which the calibration is paid for; None where a run saves nothing."""
+    clock: Clock = "measured"
 
 
 class ModeVerdict(Record):
@@ -176,6 +177,11 @@ class ModeVerdict(Record):
     """Confidence bounds of the mean relative gain, each 95 % one-sided over all looks."""
     equivalent: bool = False
     """No gain as large as the smallest that matters is left: more seeds will not change that."""
+
+    @property
+    def deciding_test(self) -> PairedTest:
+        """The test on the clock that decides."""
+        return self.pooled_test if self.deciding_clock == "pooled_step" else self.measured_test
 
 
 class Verdict(Record):

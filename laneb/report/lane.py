@@ -148,9 +148,10 @@ class Report:
             if benefit.runs_to_pay is not None
             else "which saves nothing, so that nothing pays for it"
         )
+        clock = "measured seconds" if benefit.clock == "measured" else "steps at the pooled step time"
         return (
-            f"calibration took {benefit.calibration_sec:.0f} s of training; a run reaches the threshold "
-            f"{benefit.saved_per_run_sec:.3g} s sooner, {pays}"
+            f"calibration took {benefit.calibration_sec:.0f} s of training ({clock}, as the gain); a run reaches the "
+            f"threshold {benefit.saved_per_run_sec:.3g} s sooner, {pays}"
         )
 
     def markdown(self) -> str:
