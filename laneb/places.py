@@ -52,6 +52,9 @@ class Locations:
     results_are_imported: bool = False
     """R was made elsewhere, and is never written to."""
 
+    trained_elsewhere: bool = False
+    """Runs train on machines of an engine, or on any that shares the bucket: what hardware decides is decided there."""
+
     @property
     def experiment_json(self) -> AnyPath:
         """The resolved settings that `experiment` stored."""

@@ -31,13 +31,20 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
         ValueError: settings that no run can be made of.
     """
     baseline, calibration = settings.baseline, settings.calibration
-    shards = _no_shards(settings)
+    shards, elsewhere = _no_shards(settings), settings.locations.trained_elsewhere
     plans: list[PlannedRun] = []
     known: set[str] = set()
 
     def add(role: str, seeds: tuple[int, ...], *, steps: int = -1, ratio: float | None = None) -> None:
         first = lane_spec(
-            shards, settings.model, settings.training, seed=seeds[0], steps=steps, ratio=ratio, origins=settings.origins
+            shards,
+            settings.model,
+            settings.training,
+            seed=seeds[0],
+            steps=steps,
+            ratio=ratio,
+            origins=settings.origins,
+            elsewhere=elsewhere,
         )
         specs = [first.model_copy(update={"seed": seed}) for seed in seeds]
         shared = sum(spec.fingerprint in known for spec in specs)

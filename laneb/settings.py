@@ -23,7 +23,7 @@ from laneb.buckets import check_bucket
 from laneb.consistency import contradictions
 from laneb.knob_index import PARTITION_KNOBS, Knob, SettingsError, all_knobs, find_knob, launchpad_may_set, nearest
 from laneb.knobs import SECTIONS, Section
-from laneb.places import Locations, locate
+from laneb.places import Locations, is_folder_path, locate
 from laneb.recipe_knobs import own_values
 from laneb.records.base import canonical_hash
 
@@ -197,7 +197,11 @@ def load_settings(
         experiment=experiment,
         profile=profile_path(name),
         description=str(tables.get("description", "")),
-        locations=replace(locations, results_are_imported=imported),
+        locations=replace(
+            locations,
+            results_are_imported=imported,
+            trained_elsewhere=sections["engine"].engine != "local" or not is_folder_path(locations.work_dir),
+        ),
         origins={
             knob.key: everything[knob.key].origin
             if knob.key in everything

@@ -75,6 +75,7 @@ def wanted_spec(
         steps=steps,
         ratio=ratio,
         origins=experiment.origins,
+        elsewhere=store.locations.trained_elsewhere,
     )
 
 

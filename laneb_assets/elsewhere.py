@@ -12,11 +12,6 @@ STOPPED = "stopped while training"
 """How the failure of a run begins that was told to stop, by Ctrl-C or from the UI."""
 
 
-def is_elsewhere(engine: EngineKnobs, locations: Locations) -> bool:
-    """Whether runs need more than a process and a folder of this machine."""
-    return engine.engine != "local" or not is_folder_path(locations.work_dir)
-
-
 def train_elsewhere(
     context: dg.AssetExecutionContext,
     spec: RunSpec,

@@ -27,7 +27,7 @@ from laneb.training.run_directory import (
 )
 from laneb.training.spec import RunSpec
 from laneb_assets.dagster_internals import DagsterPipesExecutionError
-from laneb_assets.elsewhere import STOPPED, is_elsewhere, train_elsewhere
+from laneb_assets.elsewhere import STOPPED, train_elsewhere
 from laneb_assets.views.heartbeat import heartbeat
 
 
@@ -71,7 +71,7 @@ class Trainer:
         Raises:
             dg.Failure: the training process failed; the log's last lines say why.
         """
-        if is_elsewhere(self.engine, self.locations):
+        if self.locations.trained_elsewhere:
             training = Store(self.locations).read(Experiment).training
             return train_elsewhere(context, spec, locations=self.locations, engine=self.engine, training=training)
         run_dir = self.locations.runs_dir / spec.run_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import urllib.error
@@ -54,7 +55,10 @@ class Ray:
         for argument in arguments:
             name, _, value = argument.partition("=")
             try:
-                numbers[name.lstrip("-").replace("-", "_")] = float(value)
+                number = float(value)
+                if not 0 <= number < math.inf:
+                    raise ValueError
+                numbers[name.lstrip("-").replace("-", "_")] = number
             except ValueError:
                 raise EngineError(
                     f"LANE_B_ENGINE_ARGS={argument}: Ray takes numbers, such as: num_gpus=8 num_cpus=16 nodes=2"
@@ -64,17 +68,17 @@ class Ray:
 
     def submit(self, name: str, command: Sequence[str], output: AnyPath) -> str:
         """A job whose submission id is its name, which Ray gives once."""
+        words = [*command, "--incarnation", name]
+        if self.nodes > 1:
+            spread = ["--nodes", str(self.nodes), "--resources", json.dumps(dict(self.resources))]
+            words = [command[0], "-m", "laneb.engines.ray_nodes", *spread, "--", *words]
         job: dict[str, Any] = {
             "submission_id": name,
-            "entrypoint": shlex.join([*command, "--incarnation", name]),
+            # Ray's own shell makes way: told to stop, it would end before what it waits for.
+            "entrypoint": f"exec {shlex.join(words)}",
             "runtime_env": {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}},
         }
-        if self.nodes > 1:
-            # The job itself only asks for the machines, and takes nothing of them.
-            spread = [command[0], "-m", "laneb.engines.ray_nodes", "--nodes", str(self.nodes)]
-            spread += ["--resources", json.dumps(dict(self.resources)), "--"]
-            job["entrypoint"] = shlex.join([*spread, *command, "--incarnation", name])
-        else:
+        if self.nodes == 1:  # Of several machines, the job itself only asks for them and takes nothing.
             job |= {key: self.resources[own] for own, key in _RESOURCES.items() if own in self.resources}
             job["entrypoint_resources"] = {k: v for k, v in self.resources.items() if k not in _RESOURCES}
         try:

@@ -67,7 +67,7 @@ def same_recipe(runs: list[RunResult], asset: str) -> list[RunResult]:
     if len(recipes) > 1:
         groups = "; ".join(f"{', '.join(names)} on {recipe}" for recipe, names in recipes.items())
         raise StorageError(
-            f"{asset} are mixed: trained with different settings or corpus ({groups}). Materialize the stale "
-            f"partitions of {asset} again (or run: laneb run)."
+            f"{asset} are mixed: trained with different settings, corpus or number format ({groups}). Materialize the "
+            f"stale partitions of {asset} again (or run: laneb run)."
         )
     return runs

@@ -70,7 +70,8 @@ class Reporter:
         if step > 0:
             self._log(log_lines.resuming(step))
         name = "resume" if step > 0 else "start"
-        self._event(name, step=step, steps=spec.steps, run_id=spec.run_id, fingerprint=spec.fingerprint, device=device)
+        chosen = {"device": device, "dtype": spec.dtype, "compile": spec.compile, "threads": spec.threads}
+        self._event(name, step=step, steps=spec.steps, run_id=spec.run_id, fingerprint=spec.fingerprint, **chosen)
         self._say(
             f"{spec.run_id}: {'goes on from step ' + str(step) if step else 'starts'}, {spec.steps} steps on {device}"
         )

@@ -150,7 +150,11 @@ class RunSpec(BaseModel):
         return self.model_dump(mode="json", exclude={*self.places, *absent, *but})
 
     def resolved_here(self) -> RunSpec:
-        """With what the hardware decides as this machine has it, under the same identity; itself if nothing is left."""
+        """With what the hardware decides as this machine has it, under the same identity; itself if nothing is left.
+
+        Its recipe holds the number format that this machine chose: runs in two formats are the same wish, but don't
+        compare.
+        """
         if "auto" not in (self.device, self.dtype, self.compile) and self.threads:
             return self
         device = hardware.resolve_device(self.device)
@@ -162,7 +166,8 @@ class RunSpec(BaseModel):
             else self.compile,
             "threads": self.threads or hardware.usable_cores(),
         }
-        return self.model_copy(update={**own, "intent": (self.fingerprint, self.recipe)})
+        recipe = canonical_hash([self.recipe, own["dtype"]])
+        return self.model_copy(update={**own, "intent": (self.fingerprint, recipe)})
 
     @property
     def run_id(self) -> str:

@@ -172,7 +172,12 @@ def test_a_spec_for_another_machine_leaves_the_hardware_to_it_under_one_identity
     there = elsewhere.resolved_here()
     assert (there.device, there.dtype, there.compile) == ("cuda", "bfloat16", True)
     assert elsewhere.fingerprint == here.fingerprint == there.fingerprint
-    assert elsewhere.recipe == here.recipe == there.recipe
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 77)
+    monkeypatch.setattr(hardware, "cuda_capability", lambda: None)
+    other = elsewhere.resolved_here()
+    assert other.threads == 77 and other.recipe == here.recipe
+    # Runs in two number formats don't lie on one curve, and say so.
+    assert there.recipe != here.recipe
     assert RunSpec.model_validate_json(here.to_json()) == here
     assert runs.spec().resolved_here() == runs.spec()
 
