@@ -39,9 +39,12 @@ def _integers(value: object) -> object:
     return value
 
 
+LONGEST_HORIZON = 10**8
+"""Steps: a hundred times the longest run that anybody trained; more is a slip of the finger."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_integers)]
-Horizons = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_integers)]
+Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=LONGEST_HORIZON)], ...], BeforeValidator(_integers)]
 
 
 class Section(BaseModel):
@@ -145,7 +148,7 @@ class TrainingKnobs(Section):
     launcher_args: str = knob(
         "", "LANE_B_LAUNCHER_ARGS", "arguments for torchrun, such as --nproc-per-node=2", on_host="command"
     )
-    threads: int = knob(0, "LANE_B_THREADS", "CPU threads of a run; 0: all cores", ge=0)
+    threads: int = knob(0, "LANE_B_THREADS", "CPU threads of a run; 0: all cores", ge=0, le=1024)
     device_batch_size: int = knob(32, "LANE_B_DEVICE_BATCH_SIZE", "rows per forward pass and device", ge=1)
     total_batch_size: int = knob(-1, "LANE_B_TOTAL_BATCH_SIZE", "tokens per step; -1: automatic", ge=-1)
     eval_every: int = knob(100, "LANE_B_EVAL_EVERY", "steps between evaluations in the first two thirds", ge=1)
@@ -191,7 +194,9 @@ class BaselineKnobs(Section):
         "runs", "LANE_B_BASELINE_SOURCE", "train them, or read a results directory made elsewhere"
     )
     seeds: Seeds = knob((41, 42, 43), "LANE_B_BASELINE_SEEDS", "seeds, separated by commas")
-    num_iterations: int = knob(1500, "LANE_B_BASELINE_NUM_ITERATIONS", "horizon [steps]; -1: from the default ratio")
+    num_iterations: int = knob(
+        1500, "LANE_B_BASELINE_NUM_ITERATIONS", "horizon [steps]; -1: from the default ratio", ge=-1, le=LONGEST_HORIZON
+    )
     default_ratio: float | None = knob(
         None, "LANE_B_DEFAULT_RATIO", "ratio of a fallback run and of the feasibility limit; unset: the recipe's", gt=0
     )
@@ -235,7 +240,7 @@ class StatisticsKnobs(Section):
     title: ClassVar[str] = "statistics"
     max_docs: int = knob(5000, "LANE_B_STATS_MAX_DOCS", "documents sampled; -1: all", ge=-1)
     max_tokens: int = knob(2_097_152, "LANE_B_STATS_MAX_TOKENS", "tokens sampled; -1: all", ge=-1)
-    tokenizer_threads: int = knob(4, "LANE_B_STATS_TOKENIZER_THREADS", "threads that tokenize", ge=1)
+    tokenizer_threads: int = knob(4, "LANE_B_STATS_TOKENIZER_THREADS", "threads that tokenize", ge=1, le=1024)
     corr_min_sep: int = knob(1, "LANE_B_CORR_MIN_SEP", "smallest lag [tokens]", ge=1)
     corr_max_sep: int = knob(64, "LANE_B_CORR_MAX_SEP", "largest lag [tokens]", ge=2)
     corr_operator_norm: bool = knob(False, "LANE_B_CORR_OPERATOR_NORM", "operator norm too, at log-spaced lags")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from laneb import knobs
+from laneb.brought import place, read_toml, shortened, unquoted
 from laneb.buckets import check_bucket
 from laneb.consistency import contradictions
 from laneb.knob_index import PARTITION_KNOBS, Knob, SettingsError, all_knobs, find_knob, launchpad_may_set, nearest
@@ -26,11 +26,6 @@ from laneb.knobs import SECTIONS, Section
 from laneb.places import Locations, is_folder_path, locate
 from laneb.recipe_knobs import own_values
 from laneb.records.base import canonical_hash
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = [
     "PARTITION_KNOBS",
@@ -51,6 +46,8 @@ __all__ = [
 
 PROFILE_DIR = Path(__file__).parent / "profiles"
 DEFAULT_PROFILE = "tiny"
+EXPERIMENT_NAMES = "[A-Za-z0-9_]{1,100}"
+"""They name folders and asset keys."""
 
 IGNORED_VARIABLES = frozenset(
     {
@@ -128,21 +125,35 @@ def absolute(path: str) -> str:
 def absolute_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that starts in another folder: every path knob in it made absolute."""
     paths = {knob.env for knob in all_knobs() if knob.is_path}
-    return {name: absolute(value.strip()) if name in paths else value for name, value in environ.items()}
+    return {
+        name: absolute(place(unquoted(value), environ)) if name in paths else value for name, value in environ.items()
+    }
+
+
+def profile_name(asked: str | None, environ: Mapping[str, str]) -> str:
+    """The profile that is asked for, else `LANE_B_PROFILE`'s, else the default one.
+
+    Raises:
+        SettingsError: a path with a variable that is not set.
+    """
+    name = unquoted(asked or environ.get("LANE_B_PROFILE", "")) or DEFAULT_PROFILE
+    try:
+        return place(name, environ)
+    except ValueError as error:
+        raise SettingsError([f"profile {shortened(name)}: {error}."]) from None
 
 
 def load_profile(name: str) -> dict[str, Any]:
     """The tables of a profile: one of `profile_names()`, or a path to a TOML file."""
-    path = Path(name).expanduser() if name.endswith(".toml") else PROFILE_DIR / f"{name}.toml"
-    if not path.is_file():
-        known = ", ".join(profile_names())
-        raise SettingsError(
-            [f"profile {name!r}: no such profile. Known are {known}; a path to a .toml file works too."]
-        )
+    path = PROFILE_DIR / f"{name}.toml" if name in profile_names() else Path(absolute(name))
     try:
-        return {"experiment": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError([f"profile {path}: not valid TOML: {error}"]) from None
+        if not path.is_dir() and not (path.suffix == ".toml" and path.exists()):
+            known = ", ".join(profile_names())
+            raise ValueError(f"no such profile. Known are {known}; a path to a .toml file works too")
+        return {"experiment": path.stem, **read_toml(path)}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError([f"profile {shortened(name)}: {reason}."]) from None
 
 
 def load_settings(
@@ -164,16 +175,20 @@ def load_settings(
         SettingsError: with every problem found.
     """
     environ = os.environ if environ is None else environ
-    name = profile or environ.get("LANE_B_PROFILE", "").strip() or DEFAULT_PROFILE
+    name = profile_name(profile, environ)
     tables = load_profile(name)
     problems: list[str] = []
-    given = _given_by_profile(tables, name, problems)
+    given = _given_by_profile(tables, name, problems, environ)
     from_environment = _given_by_environment(environ, problems)
     if work_dir:
-        from_environment["places.work_dir"] = _Given(work_dir, "command line", "--work-dir")
+        from_environment |= _placed(
+            {"places.work_dir": _Given(work_dir, "command line", "--work-dir")}, problems, environ
+        )
     experiment = str(tables["experiment"])
-    if not re.fullmatch("[A-Za-z0-9_]+", experiment):
-        problems.append(f"profile {name}: experiment={experiment!r}: letters, digits and _ only.")
+    if not re.fullmatch(EXPERIMENT_NAMES, experiment):
+        problems.append(
+            f"profile {name}: experiment={shortened(experiment)!r}: letters, digits and _ only, 100 at most."
+        )
     if problems:
         raise SettingsError(problems)
 
@@ -182,7 +197,7 @@ def load_settings(
         raise SettingsError(problems)
     locations = locate(places, experiment)
     stored = read_overrides(locations) if overrides is None else dict(overrides)
-    everything = {**given, **_given_by_overrides(stored, problems), **from_environment}
+    everything = {**given, **_given_by_overrides(stored, problems, environ), **from_environment}
     # The one place that can be overridden: where `laneb import` found the baselines.
     locations = locate(_build(knobs.Places, everything, problems), experiment)
     sections = {
@@ -233,7 +248,8 @@ def validate_override(key: str, value: Any) -> tuple[str, Any]:
         raise SettingsError([f"{knob.key} says where files lie and can't be overridden; set {knob.env} instead."])
     section = next(section for section in SECTIONS if section.title == knob.section)
     problems: list[str] = []
-    built = _build(section, {knob.key: _Given(value, "override", key)}, problems)
+    given = _placed({knob.key: _Given(value, "override", key)}, problems, os.environ)
+    built = _build(section, given, problems)
     if problems:
         raise SettingsError(problems)
     return knob.key, built.model_dump(mode="json")[knob.name]
@@ -254,7 +270,20 @@ def read_overrides(locations: Locations) -> dict[str, Any]:
     return stored
 
 
-def _given_by_profile(tables: dict[str, Any], name: str, problems: list[str]) -> dict[str, _Given]:
+def _placed(given: dict[str, _Given], problems: list[str], environ: Mapping[str, str]) -> dict[str, _Given]:
+    """The same with the variables in its places filled in; what is no place is added to the problems."""
+    for key, item in given.items():
+        if find_knob(key).is_path and isinstance(item.value, str):
+            try:
+                given[key] = replace(item, value=place(item.value, environ))
+            except ValueError as error:
+                problems.append(f'{item.label}="{shortened(item.value)}" (from the {item.origin}): {error}.')
+    return given
+
+
+def _given_by_profile(
+    tables: dict[str, Any], name: str, problems: list[str], environ: Mapping[str, str]
+) -> dict[str, _Given]:
     by_key = {knob.key: knob for knob in all_knobs()}
     titles = [section.title for section in SECTIONS]
     given: dict[str, _Given] = {}
@@ -262,15 +291,16 @@ def _given_by_profile(tables: dict[str, Any], name: str, problems: list[str]) ->
         if title in ("experiment", "description"):
             continue
         if title not in titles or not isinstance(table, dict):
-            problems.append(f"profile {name}: [{title}] is no section.{nearest(title, titles)}")
+            problems.append(f"profile {name}: [{shortened(title)}] is no section.{nearest(title, titles)}")
             continue
         for key, value in table.items():
             full = f"{title}.{key}"
             if full in by_key:
-                given[full] = _Given(_beside_profile(full, value, name), f"profile {name}", full)
+                given[full] = _Given(value, f"profile {name}", full)
             else:
-                problems.append(f"profile {name}: {full} is no setting.{_likely(title, key)}")
-    return given
+                problems.append(f"profile {name}: {shortened(full)} is no setting.{_likely(title, key)}")
+    given = _placed(given, problems, environ)
+    return {key: replace(item, value=_beside_profile(key, item.value, name)) for key, item in given.items()}
 
 
 def _likely(title: str, key: str) -> str:
@@ -302,14 +332,16 @@ def _given_by_environment(environ: Mapping[str, str], problems: list[str]) -> di
     for variable, text in environ.items():
         if variable in by_env:
             # `export LANE_B_ALPHA_OVERRIDE=` is how shell scripts say "not set".
-            if text.strip():
-                given[by_env[variable].key] = _Given(text.strip(), "environment", variable)
+            if value := unquoted(text):
+                given[by_env[variable].key] = _Given(value, "environment", variable)
         elif variable.startswith("LANE_B_") and variable != "LANE_B_PROFILE" and variable not in IGNORED_VARIABLES:
             problems.append(f"{variable}: no such setting (from the environment).{nearest(variable, list(by_env))}")
-    return given
+    return _placed(given, problems, environ)
 
 
-def _given_by_overrides(stored: Mapping[str, Any], problems: list[str]) -> dict[str, _Given]:
+def _given_by_overrides(
+    stored: Mapping[str, Any], problems: list[str], environ: Mapping[str, str]
+) -> dict[str, _Given]:
     known = {knob.key for knob in all_knobs() if knob.section != "places"}
     known |= {"places.baseline_results_dir", "places.baseline_results_csv"}
     given: dict[str, _Given] = {}
@@ -318,7 +350,7 @@ def _given_by_overrides(stored: Mapping[str, Any], problems: list[str]) -> dict[
             given[key] = _Given(value, "override", key)
         else:
             problems.append(f"{key}: no such setting (from the experiment's overrides).{nearest(key, list(known))}")
-    return given
+    return _placed(given, problems, environ)
 
 
 def _build(section: type[Section], given: Mapping[str, _Given], problems: list[str]) -> Any:
@@ -341,7 +373,7 @@ def _build(section: type[Section], given: Mapping[str, _Given], problems: list[s
             item, knob = mine[name], of_section[name]
             value = item.value if isinstance(item.value, str) else json.dumps(item.value, default=str)
             problems.append(
-                f'{item.label}="{value}" (from the {item.origin}): {_reason(detail)}. '
+                f'{item.label}="{shortened(value)}" (from the {item.origin}): {_reason(detail)}. '
                 f"It is: {knob.info.description}. Allowed: {knob.allowed}."
             )
         return section()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from laneb.brought import place, shortened, unquoted
 from laneb.places import checkout_root
 from laneb.settings import SettingsError
 
@@ -15,8 +16,11 @@ def dagster_home() -> Path:
     Raises:
         SettingsError: DAGSTER_HOME is not an absolute path to a folder.
     """
-    chosen = os.environ.get("DAGSTER_HOME", "").strip()
-    home = Path(chosen) if chosen else checkout_root() / ".dagster"
+    chosen = unquoted(os.environ.get("DAGSTER_HOME", ""))
+    try:
+        home = Path(place(chosen, os.environ)) if chosen else checkout_root() / ".dagster"
+    except ValueError as error:
+        raise SettingsError([f'DAGSTER_HOME="{shortened(chosen)}": {error}.']) from None
     if not home.is_absolute():
         raise SettingsError([f'DAGSTER_HOME="{chosen}": must be an absolute path to a folder.'])
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
@@ -226,7 +227,7 @@ def steps_for_ratio(ratio: float, n_scaling_params: int, total_batch_size: int) 
     """
     if not (math.isfinite(ratio) and ratio > 0):
         raise ValueError(f"ratio {ratio}: has to be a positive number of tokens per scaling parameter")
-    steps = int(ratio * n_scaling_params) // total_batch_size
+    steps = int(min(ratio * n_scaling_params, sys.float_info.max)) // total_batch_size
     if steps < 1:
         raise ValueError(
             f"ratio {ratio:g} of {n_scaling_params:,} scaling parameters is {int(ratio * n_scaling_params):,} tokens, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from laneb.model.scaling import count_parameters, flops_per_token
+from laneb.training.schedule import evaluation_count
 from laneb.training.spec import RunSpec
 
 FLOPS_PER_CORE = {"float32": 40e9, "bfloat16": 80e9}
@@ -66,7 +67,9 @@ def _seconds(spec: RunSpec) -> float:
         overhead = SECONDS_PER_LAYER * spec.depth * spec.accumulation_steps
     step = flops * spec.total_batch_size / rate + overhead
     # The loss by context costs one more.
-    evaluations = (len(spec.evaluation_steps) + 1) * spec.eval_tokens * flops / 3 / rate
+    evaluations = (
+        (evaluation_count(spec.steps, spec.eval_every, spec.eval_every_late) + 1) * spec.eval_tokens * flops / 3 / rate
+    )
     start = START_SECONDS[spec.device] + (COMPILE_SECONDS if spec.compile else 0.0)
     return start + spec.steps * step + evaluations
 

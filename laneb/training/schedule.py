@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from laneb.knobs import LONGEST_HORIZON
 from laneb.model.recipes.recipe import Recipe
+
+MOST_EVALUATIONS = 100_000
+"""Of one run: each is a point of its curve, which its result holds and every page draws."""
 
 
 class Schedule(NamedTuple):
@@ -51,6 +55,30 @@ def evaluation_steps(steps: int, every: int, every_late: int) -> tuple[int, ...]
     Step 0, multiples of `every` up to two thirds of the horizon, multiples of `every_late` beyond, and the horizon:
     the threshold is crossed late, and the crossing is only as fine as the grid there.
     """
-    early = (step for step in range(0, steps, every) if 3 * step <= 2 * steps)
-    late = (step for step in range(0, steps, every_late) if 3 * step > 2 * steps)
+    early, late = _grids(steps, every, every_late)
     return (*early, *late, steps)
+
+
+def evaluation_count(steps: int, every: int, every_late: int) -> int:
+    """How many `evaluation_steps` there are, at once for any horizon."""
+    return sum(map(len, _grids(steps, every, every_late))) + 1
+
+
+def check_horizon(steps: int, every: int, every_late: int) -> None:
+    """Raise a ValueError for a horizon of no step, or one that no run could be trained or evaluated at."""
+    if steps < 1:
+        raise ValueError(f"horizon of {steps} steps: a run needs at least one step")
+    if steps > LONGEST_HORIZON:
+        raise ValueError(f"horizon of {steps:.6g} steps: {LONGEST_HORIZON:,} at most. Lower the ratio or the steps")
+    evaluations = evaluation_count(steps, every, every_late)
+    if evaluations > MOST_EVALUATIONS:
+        raise ValueError(
+            f"{evaluations:,} evaluations in a run of {steps:,} steps, every {every:,} and late every {every_late:,} "
+            f"steps: {MOST_EVALUATIONS:,} at most. Raise LANE_B_EVAL_EVERY (and LANE_B_EVAL_EVERY_LATE)"
+        )
+
+
+def _grids(steps: int, every: int, every_late: int) -> tuple[range, range]:
+    """The evaluations up to two thirds of the horizon, and those beyond it before its end."""
+    two_thirds = 2 * steps // 3
+    return range(0, two_thirds + 1, every), range((two_thirds // every_late + 1) * every_late, steps, every_late)

@@ -25,7 +25,7 @@ from laneb.records.scaling import ScalingParams
 from laneb.training import hardware
 from laneb.training.checkout_knobs import CheckoutKnobs, checkout_knobs
 from laneb.training.launch import processes_of, refuse_on_cpu, torchrun_arguments
-from laneb.training.schedule import Schedule, evaluation_steps
+from laneb.training.schedule import Schedule, check_horizon, evaluation_steps
 from laneb.training.surface import Surface, read_surface
 
 ARITHMETIC = 1
@@ -248,14 +248,14 @@ def _spec(
 ) -> RunSpec:
     """A spec that leaves to the machine that trains what its hardware decides."""
     model, training = knobs.model, knobs.training
-    if steps < 1:
-        raise ValueError(f"horizon of {steps} steps: a run needs at least one step")
     if scaling.vocab_size != shards.vocab_size:
         raise ValueError(
             f"the model's vocabulary has {scaling.vocab_size} tokens and that of the shards at {shards.path} has "
             f"{shards.vocab_size}: materialize tokenizer, token_shards and scaling_params again"
         )
     shape, training = ModelShape.of(model, shards.vocab_size), resolved(training, model.recipe)
+    late = training.eval_every_late or max(1, training.eval_every // 4)
+    check_horizon(steps, training.eval_every, late)
     simulated = training.backend == "simulated"
     device = "cpu" if simulated else training.device
     total = _total_batch_size(shape, training)
@@ -268,7 +268,7 @@ def _spec(
         "seed": seed,
         "steps": steps,
         "total_batch_size": total,
-        "eval_every_late": training.eval_every_late or max(1, training.eval_every // 4),
+        "eval_every_late": late,
         "device": device,
         "dtype": "float32" if simulated else "auto",
         "compile": False if simulated else "auto",

@@ -19,17 +19,13 @@ A file states it as TOML, any number left out being the default:
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from random import Random
 from statistics import NormalDist
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from laneb.brought import read_toml
 
 START_BPB = 3.2
 """Loss of a model that has learned nothing: the curve L begins above every loss and is cut here."""
@@ -103,14 +99,14 @@ def read_surface(path: str) -> Surface:
     if not path:
         return Surface()
     try:
-        return Surface.model_validate(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8")))
-    except OSError as error:
+        tables = read_toml(Path(path).expanduser())
+    except ValueError as error:
         raise ValueError(
-            f"LANE_B_SIMULATED_SURFACE={path} can't be read: {error.strerror or error}. It is a TOML file with numbers "
-            f"such as exponent = 0.3; unset it for the default surface"
+            f"LANE_B_SIMULATED_SURFACE={path}: {error}. It is a TOML file with numbers such as exponent = 0.3; unset "
+            "it for the default surface"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"LANE_B_SIMULATED_SURFACE={path} is not valid TOML: {error}") from error
+    try:
+        return Surface.model_validate(tables)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
