@@ -5,8 +5,10 @@
 - The error of a Pipes process, unlike every other error not exported.
 - A run's origin, by which the UI's timeline, job squares and *Re-execute* find runs that `laneb run` started:
   `execute_in_process` takes none.
+- The in-process executor and the pools' storage: to show that a run lives, and to wait for a slot at no cost.
 
-pyproject.toml bounds dagster to one minor release for that reason; tests/assets/test_dagster_internals.py uses each.
+pyproject.toml bounds dagster to one minor release for that reason; tests/assets/test_dagster_internals.py and
+tests/runs use each.
 """
 
 from collections.abc import Mapping, Set
@@ -17,19 +19,32 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
-from dagster._core.errors import DagsterPipesExecutionError
+from dagster._core.errors import DagsterPipesExecutionError, raise_execution_interrupts
 from dagster._core.execution.api import execute_run
 from dagster._core.execution.backfill import BulkActionStatus
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.instance.config import PoolGranularity
 from dagster._core.loader import LoadingContext
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.event_log import EventLogStorage
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 __all__ = [
     "BACKFILL_UNDER_WAY",
     "BaseAssetGraph",
     "DagsterPipesExecutionError",
+    "EventLogStorage",
+    "ExecutionPlan",
+    "InProcessExecutor",
+    "PlanOrchestrationContext",
+    "PoolGranularity",
+    "RetryMode",
     "StaleStatus",
     "execute_as_of_location",
+    "raise_execution_interrupts",
     "stale_status_resolver",
 ]
 
@@ -62,6 +77,7 @@ def execute_as_of_location(
     instance: dg.DagsterInstance,
     *,
     location: str,
+    run_id: str,
     assets: Set[dg.AssetKey],
     partition: str | None,
     run_config: Mapping[str, Any],
@@ -75,6 +91,7 @@ def execute_as_of_location(
         job: the location's job of all assets.
         instance: where the run is kept.
         location: the code location's name, as workspace.yaml gives it.
+        run_id: the run's, of the caller's choice: it can be shown to be alive before it is on record.
         assets: what is materialized.
         partition: of them, if they are partitioned.
         run_config: as for a launch.
@@ -85,6 +102,7 @@ def execute_as_of_location(
     origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), SINGLETON_REPOSITORY_NAME)
     run = instance.create_run_for_job(
         job,
+        run_id=run_id,
         run_config=run_config,
         tags={**job.run_tags, MAX_RETRIES_TAG: "0", **tags},
         asset_selection=assets,

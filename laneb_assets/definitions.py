@@ -11,6 +11,7 @@ from laneb_assets.automation.sensors import sensors_of
 from laneb_assets.checks import lane_checks
 from laneb_assets.jobs import jobs_of
 from laneb_assets.resources import resources_of
+from laneb_assets.runs.executor import lane_executor
 
 # Every asset is declared through beta or preview APIs of Dagster that have been stable for years.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -42,7 +43,7 @@ def definitions_of(settings: Settings) -> dg.Definitions:
         jobs=jobs,
         sensors=sensors_of(settings, jobs),
         resources=resources_of(settings),
-        executor=dg.in_process_executor,
+        executor=lane_executor,
     )
 
 

@@ -67,6 +67,11 @@ class Lane:
         parents = (key.path[-1] for key in self.graph.get(self.key(name)).parent_keys)
         return sorted(parent for parent in parents if not self.holds_settings(parent))
 
+    def pool(self, name: str) -> tuple[str, str] | None:
+        """The step of an asset that waits for its turn, and the pool; None for one that doesn't."""
+        op = self.graph.get(self.key(name)).assets_def.op
+        return (op.name, op.pool) if op.pool else None
+
     def partitions(self, name: str) -> Sequence[str | None]:
         """An asset's partition keys; one None for an asset without."""
         partitions = self.graph.get(self.key(name)).partitions_def

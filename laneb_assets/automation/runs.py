@@ -3,20 +3,14 @@
 import dagster as dg
 from filelock import FileLock, Timeout
 
-from laneb_assets.automation.liveness import belongs, end_dead_runs
 from laneb_assets.dagster_internals import BACKFILL_UNDER_WAY
 from laneb_assets.lane import Lane
+from laneb_assets.runs.dead import UNDER_WAY, belongs, end_dead_runs
 
 LOCK = ".laneb_run.lock"
 """In the work directory: held while `laneb run` is at work there."""
 
-_ACTIVE = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+_ACTIVE = [dg.DagsterRunStatus.QUEUED, *UNDER_WAY]
 
 
 def busy(lane: Lane, instance: dg.DagsterInstance) -> str | None:

@@ -54,8 +54,11 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
             trained += outcome.step.asset in TRAINED and outcome.state == "done"
             _show(terminal, outcome)
 
+        def waiting(step: Step, sentence: str) -> None:
+            terminal.line("…", step.label, 0, sentence, style="dim")
+
         try:
-            outcomes = run_lane(settings, instance, before=before, after=after)
+            outcomes = run_lane(settings, instance, before=before, after=after, waiting=waiting)
         except KeyboardInterrupt:
             while watch:
                 watch.pop().__exit__(None, None, None)

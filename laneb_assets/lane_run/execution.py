@@ -1,24 +1,32 @@
 """One step as a Dagster run in this process."""
 
-import socket
 import time
+from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
-from laneb_assets.automation.liveness import HOST_TAG
 from laneb_assets.dagster_internals import execute_as_of_location
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.steps import Outcome, Step
 from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, LANE_RUN_TAG
 from laneb_assets.resources import STOPPED
+from laneb_assets.runs.alive import alive
+from laneb_assets.runs.slots import wait_for_slot
 from laneb_assets.workspace import location_of
 
 BAD_INPUT = ("CorpusError", "SettingsError", "CheckoutError", "ResultsError")
 
 
 def materialize_step(
-    lane: Lane, definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, *, lane_run: str = ""
+    lane: Lane,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    step: Step,
+    say: Callable[[str], None] = print,
+    *,
+    lane_run: str = "",
 ) -> Outcome:
     """Materialize one step in this process.
 
@@ -26,27 +34,29 @@ def materialize_step(
         lane: the experiment.
         definitions: its definitions.
         instance: where the run is kept.
-        step: what is materialized.
+        step: what to materialize.
+        say: gets a sentence when it waits for its turn.
         lane_run: what joins the runs of one `laneb run`.
 
     Raises:
         KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
     """
-    started = time.monotonic()
-    result = execute_as_of_location(
-        definitions.resolve_implicit_global_asset_job_def(),
-        instance,
-        location=location_of(lane.settings),
-        assets=set(lane.settings_keys if step.asset == EXPERIMENT else [lane.key(step.asset)]),
-        partition=step.partition,
-        run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
-        tags={
-            HOST_TAG: socket.gethostname(),
-            EXPERIMENT_TAG: lane.experiment,
-            **({LANE_RUN_TAG: lane_run} if lane_run else {}),
-        },
-    )
-    seconds = time.monotonic() - started
+    run_id = str(uuid4())
+    with alive(instance, run_id):
+        if pool := lane.pool(step.asset):
+            wait_for_slot(instance, run_id, *pool, say=say)
+        started = time.monotonic()
+        result = execute_as_of_location(
+            definitions.resolve_implicit_global_asset_job_def(),
+            instance,
+            location=location_of(lane.settings),
+            run_id=run_id,
+            assets=set(lane.settings_keys if step.asset == EXPERIMENT else [lane.key(step.asset)]),
+            partition=step.partition,
+            run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+            tags={EXPERIMENT_TAG: lane.experiment, **({LANE_RUN_TAG: lane_run} if lane_run else {})},
+        )
+        seconds = time.monotonic() - started
     if not result.success:
         message, kind = _error_of(result)
         if message.startswith(STOPPED) or kind == dg.DagsterExecutionInterruptedError.__name__:

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -15,7 +16,6 @@ from laneb.places import is_folder_path
 from laneb.settings import Settings, SettingsError, read_overrides
 from laneb.storage.lease import Lease, LeaseHeldError
 from laneb.storage.overrides import write_overrides
-from laneb_assets.automation.liveness import end_dead_runs
 from laneb_assets.automation.runs import LOCK
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.definitions import definitions_of
@@ -24,12 +24,18 @@ from laneb_assets.lane_run.execution import materialize_step
 from laneb_assets.lane_run.side_by_side import materialize_side_by_side
 from laneb_assets.lane_run.steps import Outcome, Step, levels_of
 from laneb_assets.names import EXPERIMENT, TRAINED
+from laneb_assets.runs.dead import end_dead_runs
 
 Reporter = Callable[[Outcome], None]
 
 
 def run_lane(
-    settings: Settings, instance: dg.DagsterInstance, *, before: Callable[[Step], None], after: Reporter
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    *,
+    before: Callable[[Step], None],
+    after: Reporter,
+    waiting: Callable[[Step, str], None] = lambda step, sentence: None,
 ) -> list[Outcome]:
     """Materialize what isn't up to date; stop at the first failure.
 
@@ -38,6 +44,7 @@ def run_lane(
         instance: where runs and materializations are kept.
         before: called with each step that is about to be materialized.
         after: called with each step's outcome.
+        waiting: called with a step that waits for its turn, and a sentence with what it waits for.
 
     Raises:
         SettingsError: another `laneb run` works in the same work directory.
@@ -53,7 +60,7 @@ def run_lane(
         lane.store.name_this_place()
         lane_run = uuid.uuid4().hex[:8]
         for level in levels_of(lane):
-            for outcome in _materialized(lane, definitions, instance, level, lane_run, before):
+            for outcome in _materialized(lane, definitions, instance, level, lane_run, before, waiting):
                 outcomes.append(outcome)
                 after(outcome)
             if any(outcome.state == "failed" for outcome in outcomes):
@@ -68,6 +75,7 @@ def _materialized(
     level: list[Step],
     lane_run: str,
     before: Callable[[Step], None],
+    waiting: Callable[[Step, str], None],
 ) -> Iterator[Outcome]:
     """The outcomes of steps that don't need each other, until one fails."""
     stale: dict[Step, str] = {}
@@ -81,7 +89,8 @@ def _materialized(
             stale[step] = damage
         else:
             before(step)
-            outcome = materialize_step(lane, definitions, instance, step, lane_run=lane_run)
+            say = partial(waiting, step)
+            outcome = materialize_step(lane, definitions, instance, step, say, lane_run=lane_run)
             yield replace(outcome, damage=damage)
             if outcome.state == "failed":
                 return
