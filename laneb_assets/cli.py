@@ -21,11 +21,15 @@ def cli() -> None:
 @WORK_DIR
 @click.option("--set", "knobs", metavar="KEY=VALUE", multiple=True, help="Override one knob for this experiment.")
 @click.option("--reset", is_flag=True, help="Drop the overrides that were kept.")
-def run(profile: str | None, work_dir: str | None, knobs: Sequence[str], reset: bool) -> None:
+@click.option(
+    "--force", metavar="[ASSET[:PARTITION]]", multiple=True, is_flag=False, flag_value="",
+    help="Make it again though it is up to date; a finished run is trained again. Without a value: every run.",
+)  # fmt: skip
+def run(profile: str | None, work_dir: str | None, knobs: Sequence[str], reset: bool, force: Sequence[str]) -> None:
     """Materialize the whole graph; what is up to date is left as it is."""
     from laneb_assets.commands.run import run_command
 
-    sys.exit(run_command(profile, work_dir, knobs, reset=reset))
+    sys.exit(run_command(profile, work_dir, knobs, reset=reset, force=force))
 
 
 @cli.command()

@@ -69,8 +69,12 @@ class Lane:
 
     def pool(self, name: str) -> tuple[str, str] | None:
         """The step of an asset that waits for its turn, and the pool; None for one that doesn't."""
-        op = self.graph.get(self.key(name)).assets_def.op
-        return (op.name, op.pool) if op.pool else None
+        pool = self.graph.get(self.key(name)).assets_def.op.pool
+        return (self.op_name(name), pool) if pool else None
+
+    def op_name(self, name: str) -> str:
+        """The name of what makes an asset, in a run's config and events."""
+        return str(self.graph.get(self.key(name)).assets_def.op.name)
 
     def partitions(self, name: str) -> Sequence[str | None]:
         """An asset's partition keys; one None for an asset without."""

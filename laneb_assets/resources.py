@@ -1,16 +1,19 @@
 """What assets are handed: the experiment's store, its warehouse, and the trainer."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import tenacity
+from pydantic import Field
 
 from laneb.knobs import EngineKnobs
 from laneb.places import Locations
 from laneb.records.experiment import Experiment
 from laneb.records.runs import RunResult
 from laneb.settings import Settings
+from laneb.storage.atomic import StorageError
 from laneb.storage.overrides import current_experiment
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
@@ -27,7 +30,7 @@ from laneb.training.run_directory import (
 )
 from laneb.training.spec import RunSpec
 from laneb_assets.dagster_internals import DagsterPipesExecutionError
-from laneb_assets.elsewhere import STOPPED, train_elsewhere
+from laneb_assets.elsewhere import STOPPED, Elsewhere
 from laneb_assets.views.heartbeat import heartbeat
 
 
@@ -52,6 +55,23 @@ Duck = dg.ResourceParam[Warehouse]
 _STOPPED_CODES = (130, 143)
 
 
+class Repeat(dg.Config):
+    """The switch in the launchpad of an asset that trains."""
+
+    repeat: bool = Field(
+        default=False,
+        description="Train again what is finished already, to time it again; the earlier attempt is kept.",
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's result, and whether it was trained for it now or found."""
+
+    result: RunResult
+    now: bool
+
+
 @dataclass(frozen=True)
 class Trainer:
     """Trains a run in a process of its own, streaming its log and progress back through Pipes.
@@ -63,17 +83,27 @@ class Trainer:
     locations: Locations
     engine: EngineKnobs
 
-    def train(self, context: dg.AssetExecutionContext, spec: RunSpec) -> RunResult:
+    def train(self, context: dg.AssetExecutionContext, spec: RunSpec, role: str, repeat: Repeat) -> Trained:
         """The finished run of `spec`: trained, resumed from its checkpoint, or read when it was trained before.
 
-        While another process trains it, its result is waited for.
+        While another process trains it, its result is waited for. A run that ended in a NaN is tried again by who has
+        that result already.
+
+        Args:
+            context: of the asset.
+            spec: the run.
+            role: what the run is kept as.
+            repeat: whether a finished run is trained again.
 
         Raises:
             dg.Failure: the training process failed; the log's last lines say why.
         """
+        store = Store(self.locations)
+        lost = self._lost(store, spec, role)
         if self.locations.trained_elsewhere:
-            training = Store(self.locations).read(Experiment).training
-            return train_elsewhere(context, spec, locations=self.locations, engine=self.engine, training=training)
+            place = Elsewhere(self.locations, self.engine, store.read(Experiment).training)
+            spec, found = wanted_attempt(spec, place.finished(spec), lost, repeat=repeat.repeat)
+            return Trained(place.train(context, spec), now=not found)
         run_dir = self.locations.runs_dir / spec.run_id
         # A run has several roles in a lane, so two partitions can want it at once: one trains it, the other waits.
         retrying = tenacity.Retrying(
@@ -81,17 +111,29 @@ class Trainer:
             wait=tenacity.wait_fixed(2),
             before_sleep=lambda state: _say_once(context, state),
         )
-        retrying(self._train, context, run_dir, spec)
+        spec, _ = wanted_attempt(spec, read_result(run_dir, spec), lost, repeat=repeat.repeat)
+        trained = retrying(self._train, context, run_dir, spec)
         result = read_result(run_dir, spec)
         if result is None:
             raise dg.Failure(f"{spec.run_id} ended without a result; see {run_dir / LOG}.", allow_retries=False)
-        return result
+        return Trained(result, now=trained)
 
-    def _train(self, context: dg.AssetExecutionContext, run_dir: Path, spec: RunSpec) -> None:
+    def _lost(self, store: Store, spec: RunSpec, role: str) -> RunResult | None:
+        """The result in a role, where it is this run's and a NaN ended it."""
+        with contextlib.suppress(StorageError):
+            kept = store.read_run(role, role)
+            if kept.fingerprint == spec.fingerprint and kept.status == "failed_nan":
+                return kept
+        return None
+
+    def _train(self, context: dg.AssetExecutionContext, run_dir: Path, spec: RunSpec) -> bool:
+        """Whether it was this that trained it."""
         state = prepare(run_dir, spec)
         if state == "done":
             context.log.info(f"{spec.run_id} was trained before ({spec.fingerprint}); nothing to train.")
-            return
+            return False
+        if spec.attempt > 1:
+            context.log.info(f"{spec.run_id}: attempt {spec.attempt}; the one before is kept beside it")
         context.log.info(f"{spec.run_id}: {spec.steps} steps, {state}; log at {run_dir / LOG}")
         command = training_command(run_dir / SPEC, Store(self.locations).read(Experiment).training)
         before = events_size(run_dir)
@@ -109,6 +151,23 @@ class Trainer:
                 f"{error}. Its log: {run_dir / LOG}. Materialize the partition again to go on from its last checkpoint."
             )
             raise dg.Failure(f"{spec.run_id} (seed {spec.seed}): {reason}", allow_retries=False) from error
+        return True
+
+
+def wanted_attempt(
+    spec: RunSpec, finished: RunResult | None, lost: RunResult | None, *, repeat: bool
+) -> tuple[RunSpec, bool]:
+    """The spec with the attempt that is wanted, and whether that one is finished already.
+
+    Args:
+        spec: of the run.
+        finished: its latest result.
+        lost: the result that a NaN ended and that the asking partition has seen.
+        repeat: whether the latest result is to be followed by another.
+    """
+    latest = finished.attempt if finished is not None else 0
+    attempt = max(1, latest + 1 if repeat and latest else 0, lost.attempt + 1 if lost is not None else 0)
+    return spec.model_copy(update={"attempt": attempt}), latest >= attempt
 
 
 def _say_once(context: dg.AssetExecutionContext, state: tenacity.RetryCallState) -> None:

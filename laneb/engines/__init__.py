@@ -9,5 +9,6 @@ it ended from the directory, whichever of the two is lost and comes back meanwhi
 from laneb.engines.coordinator import CancelledError, Work, train
 from laneb.engines.engine import Engine, EngineError, engine_for
 from laneb.engines.events import Event, sentence
+from laneb.engines.published import finished
 
-__all__ = ["CancelledError", "Engine", "EngineError", "Event", "Work", "engine_for", "sentence", "train"]
+__all__ = ["CancelledError", "Engine", "EngineError", "Event", "Work", "engine_for", "finished", "sentence", "train"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laneb.places import is_folder_path
+from laneb.records.runs import RunResult
 from laneb.storage import shared
 from laneb.storage.lease import Lease
 from laneb.training.run_directory import (
@@ -20,6 +21,7 @@ from laneb.training.run_directory import (
     RESULT,
     SPEC,
     WEIGHTS,
+    attempt_name,
     prepare_held,
     read_result,
 )
@@ -27,7 +29,6 @@ from laneb.training.spec import RunSpec
 
 if TYPE_CHECKING:
     from laneb.places import AnyPath
-    from laneb.records.runs import RunResult
 
 CHECKOUT_CHECKPOINTS = "nanochat/base_checkpoints"
 """Where a nanochat checkout's script keeps its checkpoints, in the run's own base directory."""
@@ -70,6 +71,10 @@ def prepare_published(run: AnyPath, spec: RunSpec, mirror: Path) -> None:
     if present not in (None, spec.fingerprint):
         _move(run, run.with_name(f"{run.name}.{present}"))
         present = None
+    earlier = _result(run)
+    if present is not None and earlier is not None and earlier.attempt < spec.attempt:
+        _move(run, run.with_name(attempt_name(run.name, earlier)))
+        present = None
     kept = run.with_name(f"{run.name}.{spec.fingerprint}")
     if present is None and _fingerprint(kept) == spec.fingerprint:
         _move(kept, run)
@@ -83,6 +88,14 @@ def _fingerprint(run: AnyPath) -> str | None:
         return None if data is None else RunSpec.model_validate_json(data).fingerprint
     except ValueError:
         return "unknown"
+
+
+def _result(run: AnyPath) -> RunResult | None:
+    data = shared.read_or_none(run / RESULT)
+    try:
+        return None if data is None else RunResult.from_json(data.decode())
+    except ValueError:
+        return None
 
 
 def _move(source: AnyPath, target: AnyPath) -> None:

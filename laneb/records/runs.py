@@ -82,12 +82,14 @@ class RunResult(Record):
     log_path: str = ""
     log_checksum: str = ""
     """XXH3 (128 bits, hex) of the log at `log_path`; empty for results from before checksums, and imported ones."""
+    attempt: int = 1
+    """Above 1 where the run was repeated: on purpose, to time it again, or after a NaN."""
     made_for: MadeFor | None = None
     """Of a run that is kept in a candidate's role; the run itself knows nothing of it."""
 
     volatile = frozenset(
         {"timestamp_utc", "tok_per_sec_median", "dt_median_ms", "total_training_time_sec", "wall_time_sec",
-         "peak_mem_mib", "device", "git_commit", "log_path", "log_checksum"}
+         "peak_mem_mib", "device", "git_commit", "log_path", "log_checksum", "attempt"}
     )  # fmt: skip
 
     @property

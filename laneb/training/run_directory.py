@@ -39,7 +39,8 @@ def prepare(run_dir: Path, spec: RunSpec) -> State:
     """Make a directory ready for a spec and say how far the run is.
 
     A directory that holds another fingerprint is renamed to `<name>.<its fingerprint>`, never overwritten; one of
-    the wanted fingerprint that was set aside earlier comes back in its place.
+    the wanted fingerprint that was set aside earlier comes back in its place. The result of an earlier attempt than the
+    wanted one goes to `<name>.<fingerprint>.attempt-<number>`, with all that belongs to it.
 
     Returns:
         "done": a result is there; "resume": a checkpoint is; "fresh": neither.
@@ -61,6 +62,10 @@ def prepare_held(run_dir: Path, spec: RunSpec) -> State:
     kept = run_dir.with_name(f"{run_dir.name}.{spec.fingerprint}")
     if present is None and _fingerprint(kept) == spec.fingerprint and not run_dir.exists():
         kept.rename(run_dir)
+    earlier = _stored_result(run_dir)
+    if earlier is not None and earlier.attempt < spec.attempt:
+        run_dir.rename(_free_name(run_dir.with_name(attempt_name(run_dir.name, earlier))))
+    spec = spec.model_copy(update={"attempt": max(spec.attempt, _attempt(run_dir))})
     done = read_result(run_dir, spec) is not None
     if not _holds(run_dir / SPEC, spec):
         write_text(run_dir / SPEC, _spec_text(run_dir, spec))
@@ -68,6 +73,11 @@ def prepare_held(run_dir: Path, spec: RunSpec) -> State:
         return "done"
     checkpoints = run_dir / CHECKPOINTS
     return "resume" if checkpoints.is_dir() and any(checkpoints.glob("step_*.pt")) else "fresh"
+
+
+def attempt_name(run_id: str, result: RunResult) -> str:
+    """Name of the directory that a result's attempt is set aside to."""
+    return f"{run_id}.{result.fingerprint}.attempt-{result.attempt}"
 
 
 def trained_spec(runs_dir: Path, run: RunResult) -> RunSpec | None:
@@ -111,9 +121,11 @@ def _spec_text(run_dir: Path, spec: RunSpec) -> str:
 
 
 def read_result(run_dir: Path, spec: RunSpec) -> RunResult | None:
-    """The result of a spec's run, or None while there is none that is whole."""
+    """The result of a spec's run, or None while there is none that is whole, or only one of an earlier attempt."""
     result = _stored_result(run_dir)
-    return result if result is not None and result.fingerprint == spec.fingerprint else None
+    if result is None or result.fingerprint != spec.fingerprint or result.attempt < spec.attempt:
+        return None
+    return result
 
 
 def _stored_result(run_dir: Path) -> RunResult | None:
@@ -136,7 +148,7 @@ def write_result(run_dir: Path, result: RunResult) -> RunResult:
         checksum = file_checksum(log)
     except OSError as error:
         raise unwritable(log, error) from error
-    whole = result.model_copy(update={"log_path": LOG, "log_checksum": checksum})
+    whole = result.model_copy(update={"log_path": LOG, "log_checksum": checksum, "attempt": _attempt(run_dir)})
     write_text(run_dir / RESULT, whole.to_json())
     return whole
 
@@ -216,6 +228,14 @@ def _holds(path: Path, spec: RunSpec) -> bool:
         return read_spec(path).to_json() == spec.to_json()
     except ValueError:
         return False
+
+
+def _attempt(run_dir: Path) -> int:
+    """Which attempt the directory's run is, by its spec."""
+    try:
+        return read_spec(run_dir / SPEC).attempt
+    except ValueError:
+        return 1
 
 
 def _holder(path: Path) -> str:

@@ -60,9 +60,9 @@ class RunSpec(BaseModel):
             "checkpoint_every",
             "wandb_run_base",
             "keep_model",
-            "intent",
+            "intent", "attempt",
         }
-    )
+    )  # fmt: skip
     """Fields that say where or how often, not what: left out of the fingerprint."""
     newer: ClassVar[frozenset[str]] = frozenset(
         {"recipe_name", "surface", "warmup_steps", "nanochat_flags", "nanochat_world_size"}
@@ -112,6 +112,8 @@ class RunSpec(BaseModel):
     checkpoint_every: int = Field(ge=1)
     wandb_run_base: str = "dummy"
     keep_model: bool = False
+    attempt: int = Field(default=1, ge=1)
+    """Above 1 where the run is repeated on purpose, or after a NaN: results of earlier attempts don't count as its."""
     nanochat_dir: str = ""
     nanochat_python: str = ""
     nanochat_code: str = ""

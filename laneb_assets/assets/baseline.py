@@ -14,7 +14,7 @@ from laneb.storage.store import Store
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.assets.training_runs import keep, run_curves, run_metadata
 from laneb_assets.partitions import partitions_of
-from laneb_assets.resources import Stored, Training
+from laneb_assets.resources import Repeat, Stored, Training
 from laneb_assets.views.frames import BaselineResultsFrame, checked, column_schema
 from laneb_assets.views.metadata import materialized
 from laneb_assets.views.plots import plotted, training_curves_figure
@@ -52,14 +52,17 @@ def baseline_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     return [*([runs] if trained else []), results, threshold]
 
 
-def baseline_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
+def baseline_runs(
+    context: dg.AssetExecutionContext, config: Repeat, store: Stored, trainer: Training
+) -> dg.MaterializeResult:
     """One finished run per baseline seed: what the loss is when the horizon is chosen as people do today."""
     spec = wanted.wanted_baseline(store, store.experiment(), int(context.partition_key))
-    result = trainer.train(context, spec)
+    role = roles.baseline_role(spec.seed)
+    trained = trainer.train(context, spec, role, config)
     log = store.locations.baseline_results_dir / f"baseline_d{spec.depth}_s{spec.seed}_train.log"
-    result = keep(store, result, role=roles.baseline_role(spec.seed), log=log)
+    result = keep(store, trained.result, role=role, log=log)
     picture = {"curves": run_curves(store, [("baseline", result)])}
-    return materialized(result, log, extra=picture, **run_metadata(result))
+    return materialized(result, log, extra=picture, runs_trained=int(trained.now), **run_metadata(result))
 
 
 def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:

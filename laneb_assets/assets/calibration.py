@@ -10,7 +10,7 @@ from laneb.storage.products import horizon_and_seed
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.assets.training_runs import keep, run_curves, run_metadata
 from laneb_assets.partitions import partitions_of
-from laneb_assets.resources import Stored, Training
+from laneb_assets.resources import Repeat, Stored, Training
 from laneb_assets.views.metadata import materialized
 from laneb_assets.views.plots import plotted, training_curves_figure
 
@@ -39,17 +39,19 @@ def calibration_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ]
 
 
-def calibration_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
+def calibration_runs(
+    context: dg.AssetExecutionContext, config: Repeat, store: Stored, trainer: Training
+) -> dg.MaterializeResult:
     """One finished run per horizon and seed: only a run whose schedule has ended is a point of a loss curve."""
     steps, seed = horizon_and_seed(context.partition_key)
     experiment = store.experiment()
-    result = trainer.train(context, wanted.wanted_spec(store, experiment, seed=seed, steps=steps))
+    role = roles.calibration_role(steps, seed)
+    trained = trainer.train(context, wanted.wanted_spec(store, experiment, seed=seed, steps=steps), role, config)
     suffix = f"_s{seed}" if len(experiment.calibration.all_seeds) > 1 else ""
     log = store.locations.log_dir / f"laneb_calib_{steps}{suffix}.log"
-    role = roles.calibration_role(steps, seed)
-    result = keep(store, result, role=role, log=log)
+    result = keep(store, trained.result, role=role, log=log)
     picture = {"curves": run_curves(store, [("calibration", result)])}
-    return materialized(result, log, extra=picture, **run_metadata(result))
+    return materialized(result, log, extra=picture, runs_trained=int(trained.now), **run_metadata(result))
 
 
 def calibration_points(store: Stored) -> dg.MaterializeResult:

@@ -16,7 +16,7 @@ from laneb.wanted import wanted_spec
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.assets.training_runs import keep, run_curves
 from laneb_assets.partitions import partitions_of
-from laneb_assets.resources import Duck, Stored, Training
+from laneb_assets.resources import Duck, Repeat, Stored, Training
 from laneb_assets.views.frames import SchemaRowsFrame, checked, inference_schema_columns
 from laneb_assets.views.metadata import materialized
 
@@ -46,20 +46,26 @@ def candidate_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     ]
 
 
-def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Training) -> dg.MaterializeResult:
+def candidate_runs(
+    context: dg.AssetExecutionContext, config: Repeat, store: Stored, trainer: Training
+) -> dg.MaterializeResult:
     """The inferred ratio and 1.05 times it, trained to their ends; or one fallback run when inference is no basis."""
     experiment, inference = store.experiment(), store.read(Inference)
     seed = int(context.partition_key)
     metadata: dict[str, object] = {}
     results: list[RunResult] = []
+    runs_trained = 0
     planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
     for candidate in planned:
-        result = trainer.train(context, wanted_spec(store, experiment, seed=seed, ratio=candidate.ratio))
+        role = candidate_role(candidate.mode, seed)
+        spec = wanted_spec(store, experiment, seed=seed, ratio=candidate.ratio)
+        trained = trainer.train(context, spec, role, config)
+        result, runs_trained = trained.result, runs_trained + trained.now
         time = run_time_to_target(result, inference.target_metric_threshold, experiment.candidates)
         result = keep(
             store,
             result,
-            role=candidate_role(candidate.mode, seed),
+            role=role,
             log=store.locations.log_dir / f"{candidate.run_id}.log",
             made_for=MadeFor(requested_ratio=candidate.ratio, threshold=inference.target_metric_threshold),
             before=tracking(inference.target_metric_threshold) + "\n",
@@ -79,6 +85,7 @@ def candidate_runs(context: dg.AssetExecutionContext, store: Stored, trainer: Tr
     return materialized(
         version=store.data_version("candidate_runs", context.partition_key),
         extra={"curves": run_curves(store, made)},
+        runs_trained=runs_trained,
         **metadata,
     )
 

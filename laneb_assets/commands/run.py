@@ -16,7 +16,9 @@ from laneb.training.tracking import check_tracking
 from laneb_assets.views.terminal import Terminal, describe
 
 
-def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> int:
+def run_command(
+    profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool, force: Sequence[str] = ()
+) -> int:
     """Run the lane and show it; the exit code: 0 a verdict was reached, 1 something failed."""
     _stop_on_sigterm()
     settings = _settings(profile, work_dir, knobs, reset=reset)
@@ -26,7 +28,6 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
     from laneb_assets.instance import open_instance
     from laneb_assets.lane_run.steps import Outcome, Step
     from laneb_assets.lane_run.walk import make_work_dir, run_lane
-    from laneb_assets.names import TRAINED
 
     make_work_dir(settings)
     log_path = settings.locations.local_dir / "laneb_run.log"
@@ -51,14 +52,14 @@ def run_command(profile: str | None, work_dir: str | None, knobs: Sequence[str],
                 running.remove(outcome.step)
             if watch and not running:
                 watch.pop().__exit__(None, None, None)
-            trained += outcome.step.asset in TRAINED and outcome.state == "done"
+            trained += int(outcome.numbers.get("runs_trained", 0))
             _show(terminal, outcome)
 
         def waiting(step: Step, sentence: str) -> None:
             terminal.line("…", step.label, 0, sentence, style="dim")
 
         try:
-            outcomes = run_lane(settings, instance, before=before, after=after, waiting=waiting)
+            outcomes = run_lane(settings, instance, before=before, after=after, waiting=waiting, force=force)
         except KeyboardInterrupt:
             while watch:
                 watch.pop().__exit__(None, None, None)
@@ -115,7 +116,7 @@ def _close(settings: Settings, trained: int, seconds: float) -> None:
     from laneb_assets.commands.summary import print_summary
 
     print_summary(settings)
-    word = f"trained {trained} partition(s)" if trained else "nothing to train: everything was up to date"
+    word = f"trained {trained} {'run' if trained == 1 else 'runs'}" if trained else "nothing was trained"
     click.echo(f"\n{word}, in {seconds:.0f} s")
     click.echo(f"work directory: {settings.locations.work_dir}")
     click.echo("see it in Dagster: make ui (or: laneb ui), then open http://127.0.0.1:3000")

@@ -10,7 +10,7 @@ import dagster as dg
 from laneb_assets.dagster_internals import execute_as_of_location
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.steps import Outcome, Step
-from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, LANE_RUN_TAG
+from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, LANE_RUN_TAG, TRAINED
 from laneb_assets.resources import STOPPED
 from laneb_assets.runs.alive import alive
 from laneb_assets.runs.slots import wait_for_slot
@@ -53,7 +53,7 @@ def materialize_step(
             run_id=run_id,
             assets=set(lane.settings_keys if step.asset == EXPERIMENT else [lane.key(step.asset)]),
             partition=step.partition,
-            run_config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
+            run_config=_run_config(lane, step),
             tags={EXPERIMENT_TAG: lane.experiment, **({LANE_RUN_TAG: lane_run} if lane_run else {})},
         )
         seconds = time.monotonic() - started
@@ -63,6 +63,13 @@ def materialize_step(
             raise KeyboardInterrupt
         return Outcome(step, "failed", seconds, error=message, bad_input=kind in BAD_INPUT)
     return Outcome(step, "done", seconds, _numbers_of(result), failed_checks=_failed_checks(result))
+
+
+def _run_config(lane: Lane, step: Step) -> dict[str, Any]:
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+    if step.repeat and step.asset in TRAINED:
+        config["ops"] = {lane.op_name(step.asset): {"config": {"repeat": True}}}
+    return config
 
 
 def _numbers_of(result: dg.JobExecutionResult) -> dict[str, Any]:

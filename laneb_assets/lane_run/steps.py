@@ -1,11 +1,12 @@
 """The steps of a lane, and how one went."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from laneb.settings import SettingsError
 from laneb_assets.lane import Lane
-from laneb_assets.names import EXPERIMENT
+from laneb_assets.names import EXPERIMENT, TRAINED
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Step:
 
     asset: str
     partition: str | None = None
+    repeat: bool = False
+    """It is made again on purpose, and a finished run trained again, though all is up to date."""
 
     @property
     def label(self) -> str:
@@ -35,6 +38,34 @@ class Outcome:
     failed_checks: tuple[str, ...] = ()
     damage: str = ""
     """What was missing or damaged of what it had made before, in words."""
+
+
+def forced_in(lane: Lane, wishes: Collection[str]) -> set[tuple[str, str | None]]:
+    """The assets and partitions that are to be made again on purpose.
+
+    Args:
+        lane: the experiment.
+        wishes: each an `ASSET`, or `ASSET:PARTITION`; empty for every run that is trained.
+
+    Raises:
+        SettingsError: there is no such asset or partition.
+    """
+    found, unknown = set(), []
+    known = {name: lane.partitions(name) for level in lane.levels for name in level}
+    for wish in wishes:
+        name, colon, partition = wish.partition(":")
+        names = [trained for trained in TRAINED if trained in known] if not name else [name]
+        if name and name not in known:
+            unknown.append(f"--force {wish}: there is no asset {name!r}, but {', '.join(sorted(known))}.")
+        elif colon and partition not in known[name]:
+            keys = [key for key in known[name] if key is not None]
+            have = f"has the partitions {', '.join(keys)}" if keys else "has no partitions"
+            unknown.append(f"--force {wish}: {name} {have}.")
+        else:
+            found |= {(each, key) for each in names for key in known[each] if not colon or key == partition}
+    if unknown:
+        raise SettingsError(unknown)
+    return found
 
 
 def levels_of(lane: Lane) -> list[list[Step]]:

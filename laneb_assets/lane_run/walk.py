@@ -5,7 +5,7 @@ own."""
 import contextlib
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.execution import materialize_step
 from laneb_assets.lane_run.side_by_side import materialize_side_by_side
-from laneb_assets.lane_run.steps import Outcome, Step, levels_of
+from laneb_assets.lane_run.steps import Outcome, Step, forced_in, levels_of
 from laneb_assets.names import EXPERIMENT, TRAINED
 from laneb_assets.runs.dead import end_dead_runs
 
@@ -36,6 +36,7 @@ def run_lane(
     before: Callable[[Step], None],
     after: Reporter,
     waiting: Callable[[Step, str], None] = lambda step, sentence: None,
+    force: Collection[str] = (),
 ) -> list[Outcome]:
     """Materialize what isn't up to date; stop at the first failure.
 
@@ -45,9 +46,10 @@ def run_lane(
         before: called with each step that is about to be materialized.
         after: called with each step's outcome.
         waiting: called with a step that waits for its turn, and a sentence with what it waits for.
+        force: what is made again though it is up to date; see `forced_in`.
 
     Raises:
-        SettingsError: another `laneb run` works in the same work directory.
+        SettingsError: there is nothing like what is forced, or another `laneb run` works in the same work directory.
         KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
     """
     outcomes: list[Outcome] = []
@@ -59,7 +61,9 @@ def run_lane(
         end_dead_runs(instance, settings.experiment)
         lane.store.name_this_place()
         lane_run = uuid.uuid4().hex[:8]
+        forced = forced_in(lane, force)
         for level in levels_of(lane):
+            level = [replace(step, repeat=(step.asset, step.partition) in forced) for step in level]
             for outcome in _materialized(lane, definitions, instance, level, lane_run, before, waiting):
                 outcomes.append(outcome)
                 after(outcome)
@@ -81,7 +85,7 @@ def _materialized(
     stale: dict[Step, str] = {}
     for step in level:
         state = Staleness(lane, instance)
-        if step.asset != EXPERIMENT and state.up_to_date(step.asset, step.partition):
+        if step.asset != EXPERIMENT and not step.repeat and state.up_to_date(step.asset, step.partition):
             yield Outcome(step, "up to date")
             continue
         damage = state.damage(step.asset, step.partition)

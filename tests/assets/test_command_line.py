@@ -154,7 +154,8 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_ctrl_c_while_training_leaves_a_checkpoint_that_the_next_run_goes_on_from(lane) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_training_leaves_a_checkpoint_that_the_next_run_goes_on_from(lane, monkeypatch, stop) -> None:
     variables = {
         "LANE_B_BASELINE_SEEDS": "41",
         "LANE_B_BASELINE_MIN_SUCCESS": "1",
@@ -162,24 +163,53 @@ def test_ctrl_c_while_training_leaves_a_checkpoint_that_the_next_run_goes_on_fro
         "LANE_B_CHECKPOINT_EVERY": "5000",
         "LANE_B_EVAL_EVERY": "500",
     }
-    command = [sys.executable, "-m", "laneb_assets.cli", "run"]
     run_dir = lane.settings.locations.runs_dir / "d1_i1500_s41"
     process = subprocess.Popen(
-        command, env=lane.environment() | variables, cwd=lane.folder, start_new_session=True,
+        [sys.executable, "-m", "laneb_assets.cli", "run"],
+        env=lane.environment() | variables, cwd=lane.folder, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     events = run_dir / "events.jsonl"
     wait_until(lambda: events.exists() and '"event": "step"' in events.read_text(), "the baseline trains", 120)
-    os.killpg(process.pid, signal.SIGINT)
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)  # as a terminal does
+    else:
+        process.send_signal(stop)  # as a scheduler does
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
+    assert err == ""
+    assert "Stopped. What was trained is kept" in out
     assert "goes on from its last checkpoint" in out
-    assert "Traceback" not in err
     assert list((run_dir / "checkpoint").glob("step_*.pt"))
-    again = laneb(lane, "run", **variables, LANE_B_CALIB_ITERS="6,12", LANE_B_CALIB_SEEDS="41", LANE_B_RUN_SEEDS="41")
-    assert "Resuming optimization from step" in (run_dir / "train.log").read_text(), again.stderr
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    again = lane.materialize("baseline_runs", "41")
+    assert "Resuming optimization from step" in (run_dir / "train.log").read_text(), again
     assert json.loads((run_dir / "result.json").read_text())["status"] == "ok"
+
+
+def test_a_run_repeated_on_purpose_is_trained_again_and_the_earlier_attempt_is_kept(finished_simulated_lane) -> None:
+    lane = finished_simulated_lane
+    done = laneb(lane, "run", "--force", "baseline_runs:41")
+    assert done.returncode == 0, done.stderr
+    assert "trained 1 run," in done.stdout
+    kept = lane.store.read_run("baseline_s41", "")
+    assert kept.attempt == 2
+    runs = lane.settings.locations.runs_dir
+    earlier = runs / f"{kept.run_id}.{kept.fingerprint}.attempt-1"
+    assert json.loads((earlier / "result.json").read_text())["attempt"] == 1
+    assert json.loads((runs / kept.run_id / "result.json").read_text())["attempt"] == 2
+    # A simulated run takes the seconds of its surface, so nothing that is made from it has changed.
+    assert "nothing was trained" in laneb(lane, "run").stdout
+
+
+def test_what_can_not_be_repeated_is_refused_with_what_can(finished_simulated_lane) -> None:
+    done = laneb(finished_simulated_lane, "run", "--force", "baseline_runs:9", "--force", "baselines")
+    assert done.returncode == 2
+    assert "--force baseline_runs:9: baseline_runs has the partitions 41, 42" in done.stderr
+    assert "--force baselines: there is no asset 'baselines', but baseline_results, " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_imported_results_become_the_baselines_and_are_never_written(finished_lane, tmp_path: Path) -> None:

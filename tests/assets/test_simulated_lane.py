@@ -21,6 +21,21 @@ def test_a_simulated_lane_finds_the_ratio_that_its_surface_was_given(simulated_o
     assert {row.status for row in store.read_manifest()} == {"ok"}
 
 
+def test_a_run_that_a_nan_ended_is_trained_again_when_it_is_asked_for(simulated_lane) -> None:
+    surface = simulated_lane.folder / "surface.toml"
+    surface.write_text(surface.read_text(encoding="utf-8") + "nan_seeds = [42]\n", encoding="utf-8")
+    for asset in ("experiment", "tokenizer", "token_shards"):
+        assert simulated_lane.materialize(asset).state == "done"
+    attempts = []
+    for _ in range(2):
+        assert "baselines_finished" in simulated_lane.materialize("baseline_runs", "42").error
+        kept = simulated_lane.store.read_run("baseline_s42", "")
+        attempts.append((kept.status, kept.attempt))
+    assert attempts == [("failed_nan", 1), ("failed_nan", 2)]
+    assert simulated_lane.materialize("baseline_runs", "41").numbers["status"] == "ok"
+    assert simulated_lane.materialize("baseline_runs", "41").numbers["runs_trained"] == 0
+
+
 def test_a_look_is_recorded_once_however_often_the_summary_is_made(finished_simulated_lane) -> None:
     lane = finished_simulated_lane
     looks = read_looks(lane.warehouse, "simulated")

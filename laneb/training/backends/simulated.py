@@ -27,12 +27,11 @@ from typing import TYPE_CHECKING
 from laneb.model.scaling import count_parameters
 from laneb.records.base import utc_now
 from laneb.records.runs import RunResult, RunStatus, ValidationPoint
-from laneb.storage.atomic import write_text
 from laneb.training import log_lines
 from laneb.training.interruption import Interrupted
 from laneb.training.pipes import said_to_dagster
 from laneb.training.reporting import Reporter
-from laneb.training.run_directory import LOG, RESULT, held, prepare_held
+from laneb.training.run_directory import held, prepare_held, write_result
 from laneb.training.surface import START_BPB, Surface
 from laneb.training.tracking import tracker_for
 
@@ -79,9 +78,7 @@ def simulate(
         result = _Simulation(spec, spec.surface, reporter, stop).run()
     finally:
         reporter.close()
-    result = result.model_copy(update={"log_path": str(run_dir / LOG)})
-    write_text(run_dir / RESULT, result.to_json())
-    return result
+    return write_result(run_dir, result)
 
 
 def simulated_bpb(spec: RunSpec, surface: Surface, step: int) -> float:
