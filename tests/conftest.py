@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from filelock import FileLock
 from hypothesis import settings as hypothesis_settings
 
 from laneb.records.experiment import Experiment
@@ -146,7 +147,21 @@ def lane(tmp_path: Path) -> Lane:
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
     """A lane that `laneb run` has finished. Not to be changed: see `finished_lane`."""
-    return run_to_its_end(new_lane(tmp_path_factory.mktemp("finished") / "lane"))
+    return finished_among_all(tmp_path_factory, "micro")
+
+
+def finished_among_all(tmp_path_factory: pytest.TempPathFactory, name: str) -> Lane:
+    """A finished lane of a profile in this folder: one for all processes of pytest-xdist, made by the first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / f"finished_{name}"
+    with FileLock(shared / f"finished_{name}.lock"):
+        whole = folder / "whole"
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            run_to_its_end(new_lane(folder / "lane", name))
+            whole.touch()
+    return Lane(folder / "lane", name)
 
 
 def run_to_its_end(finished: Lane) -> Lane:
@@ -171,7 +186,7 @@ def simulated_lane(tmp_path: Path) -> Lane:
 @pytest.fixture(scope="session")
 def simulated_once(tmp_path_factory: pytest.TempPathFactory) -> Lane:
     """A lane without training that `laneb run` has finished. Not to be changed: see `finished_simulated_lane`."""
-    return run_to_its_end(new_lane(tmp_path_factory.mktemp("simulated") / "lane", "simulated"))
+    return finished_among_all(tmp_path_factory, "simulated")
 
 
 @pytest.fixture
