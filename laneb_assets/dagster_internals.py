@@ -21,7 +21,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.errors import DagsterPipesExecutionError, raise_execution_interrupts
 from dagster._core.execution.api import execute_run
-from dagster._core.execution.backfill import BulkActionStatus
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
@@ -39,6 +39,7 @@ __all__ = [
     "EventLogStorage",
     "ExecutionPlan",
     "InProcessExecutor",
+    "PartitionBackfill",
     "PlanOrchestrationContext",
     "PoolGranularity",
     "RetryMode",

@@ -3,12 +3,15 @@
 import dagster as dg
 from filelock import FileLock, Timeout
 
-from laneb_assets.dagster_internals import BACKFILL_UNDER_WAY
+from laneb_assets.dagster_internals import BACKFILL_UNDER_WAY, PartitionBackfill
 from laneb_assets.lane import Lane
 from laneb_assets.runs.dead import UNDER_WAY, belongs, end_dead_runs
 
 LOCK = ".laneb_run.lock"
 """In the work directory: held while `laneb run` is at work there."""
+
+BACKFILL_TAG = "dagster/backfill"
+"""By which Dagster joins the runs of a backfill."""
 
 _ACTIVE = [dg.DagsterRunStatus.QUEUED, *UNDER_WAY]
 
@@ -22,7 +25,7 @@ def busy(lane: Lane, instance: dg.DagsterInstance) -> str | None:
         if belongs(run, experiment):
             return f"run {run.run_id[:8]} of {experiment} is under way"
     for backfill in instance.get_backfills(status=BACKFILL_UNDER_WAY):
-        if any(key.path[0] == experiment for key in backfill.asset_selection or ()):
+        if _backfill_belongs(instance, backfill, experiment):
             return f"backfill {backfill.backfill_id} of {experiment} is under way"
     lock = FileLock(lane.settings.locations.local_dir / LOCK, timeout=0)
     try:
@@ -32,3 +35,12 @@ def busy(lane: Lane, instance: dg.DagsterInstance) -> str | None:
         return "laneb run is at work on this experiment"
     except OSError:
         return None
+
+
+def _backfill_belongs(instance: dg.DagsterInstance, backfill: PartitionBackfill, experiment: str) -> bool:
+    """Whether a backfill is one of the experiment's: one of a job by its name tells it by its runs."""
+    if backfill.asset_selection is not None:
+        return any(key.path[0] == experiment for key in backfill.asset_selection)
+    runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_TAG: backfill.backfill_id}), limit=1)
+    # Before the first of its runs is made it may be anybody's.
+    return not runs or belongs(runs[0], experiment)

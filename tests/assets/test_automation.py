@@ -7,6 +7,7 @@ from laneb.records.experiment import Experiment
 from laneb.settings import load_settings
 from laneb_assets.automation.decisions import imported_results_changed, next_runs
 from laneb_assets.automation.staleness import Staleness
+from laneb_assets.dagster_internals import BACKFILL_UNDER_WAY, PartitionBackfill
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import Lane
 
@@ -160,3 +161,23 @@ def test_an_imported_directory_that_changes_starts_the_analysis(finished_lane, i
     chain = started(decide(finished_lane, instance, ask=imported_results_changed))
     assert chain[0] == ("baseline_results", None)
     assert ("context_loss", None) not in chain
+
+
+@pytest.mark.parametrize(("experiment", "busy"), [("micro", True), ("another", False), (None, True)])
+def test_a_backfill_of_a_job_by_its_name_is_waited_for_between_its_runs(
+    finished_lane, instance, experiment, busy
+) -> None:
+    """Its runs tell whose it is; before the first one it may be anybody's."""
+    report(instance, "baseline_runs", "other", "41")
+    instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="abcdefgh", status=BACKFILL_UNDER_WAY, from_failure=False, tags={}, backfill_timestamp=0.0,
+            partition_names=["41", "42"],
+        )
+    )  # fmt: skip
+    if experiment is not None:
+        tags = {"dagster/backfill": "abcdefgh", "laneb/experiment": experiment}
+        instance.add_run(dg.DagsterRun(job_name="baselines", status=dg.DagsterRunStatus.SUCCESS, tags=tags))
+    decision = decide(finished_lane, instance)
+    assert isinstance(decision, dg.SkipReason) is busy
+    assert not busy or "backfill abcdefgh" in str(decision.skip_message)
