@@ -35,11 +35,12 @@ def run(profile: str | None, work_dir: str | None, knobs: Sequence[str], reset: 
 @cli.command()
 @PROFILE
 @click.option("--port", default=3000, show_default=True, help="Port on loopback.")
-def ui(profile: str | None, port: int) -> None:
-    """Open Dagster's UI on the same instance (dagster dev)."""
+@click.option("--allow-host", "hosts", metavar="NAME", multiple=True, help="A proxy's host name, to be let in too.")
+def ui(profile: str | None, port: int, hosts: Sequence[str]) -> None:
+    """Open Dagster's UI and its daemon on the same instance, on loopback; pages of other sites are refused."""
     from laneb_assets.commands.ui import ui_command
 
-    ui_command(profile, port)
+    sys.exit(ui_command(profile, port, hosts))
 
 
 @cli.command()

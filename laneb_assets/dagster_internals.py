@@ -6,12 +6,16 @@
 - A run's origin, by which the UI's timeline, job squares and *Re-execute* find runs that `laneb run` started:
   `execute_in_process` takes none.
 - The in-process executor and the pools' storage: to show that a run lives, and to wait for a slot at no cost.
+- Code servers that web server and daemon share: `dagster dev` starts them, and has no place for a layer before its web
+  server.
 
 pyproject.toml bounds dagster to one minor release for that reason; tests/assets/test_dagster_internals.py and
 tests/runs use each.
 """
 
-from collections.abc import Mapping, Set
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Set
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -44,6 +48,7 @@ __all__ = [
     "PoolGranularity",
     "RetryMode",
     "StaleStatus",
+    "code_servers",
     "execute_as_of_location",
     "raise_execution_interrupts",
     "stale_status_resolver",
@@ -110,3 +115,34 @@ def execute_as_of_location(
         remote_job_origin=origin.get_job_origin(job.name),
     )
     return execute_run(InMemoryJob(job), run, instance)
+
+
+@contextlib.contextmanager
+def code_servers(
+    instance: dg.DagsterInstance, workspace: Path
+) -> Iterator[tuple[list[Any], dict[str, Callable[[], None]]]]:
+    """Code servers for what a workspace file lists, started anew when their process ends.
+
+    Yields:
+        what a workspace file says to reach them; and by location name, what loads a location again if its code can't
+        be reached.
+    """
+    from dagster._cli.proxy_server_manager import ProxyServerManager
+    from dagster._core.errors import DagsterUserCodeUnreachableError
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster._grpc.client import DagsterGrpcClient
+
+    def look(client: DagsterGrpcClient) -> None:
+        try:
+            client.get_server_id(timeout=10)
+        except DagsterUserCodeUnreachableError:
+            # The server in the middle lives and the one that holds the code does not: only it can start another.
+            with contextlib.suppress(DagsterUserCodeUnreachableError):
+                client.reload_code(timeout=120)
+
+    with ProxyServerManager(instance, WorkspaceFileTarget(paths=[str(workspace)]), "WARNING") as manager:
+        specs = [dict(spec) for spec in manager.get_code_server_specs()]
+        servers = [spec["grpc_server"] for spec in specs]
+        clients = [DagsterGrpcClient(**{k: server.get(k) for k in ("host", "port", "socket")}) for server in servers]
+        named = [str(server["location_name"]) for server in servers]
+        yield specs, {name: lambda client=client: look(client) for name, client in zip(named, clients, strict=True)}

@@ -1,9 +1,11 @@
 """The one place where things are wired: an experiment's assets, checks, jobs, sensors and resources."""
 
 import warnings
+from pathlib import Path
 
 import dagster as dg
 
+from laneb.places import checkout_root
 from laneb.settings import Settings, load_settings
 from laneb.storage.overrides import refuse_foreign_work_dir
 from laneb_assets.assets import lane_assets
@@ -21,6 +23,8 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 def build_definitions(profile: str | None = None) -> dg.Definitions:
     """The definitions of one experiment: a profile's name, or a path to its TOML file; None: `LANE_B_PROFILE`.
 
+    A relative path is looked for in the current folder, then in the checkout.
+
     A second experiment in the same UI is a module of two lines, listed in workspace.yaml as a code location of its own:
 
         from laneb_assets.definitions import build_definitions
@@ -29,7 +33,14 @@ def build_definitions(profile: str | None = None) -> dg.Definitions:
     Raises:
         SettingsError: the settings can't be used, or the work directory is another experiment's.
     """
-    return definitions_of(load_settings(profile))
+    return definitions_of(load_settings(_beside_the_checkout(profile)))
+
+
+def _beside_the_checkout(profile: str | None) -> str | None:
+    """A relative path that a module names means the checkout: code servers run in other folders."""
+    if profile is None or not profile.endswith(".toml") or Path(profile).is_file():
+        return profile
+    return str(checkout_root() / Path(profile).expanduser())
 
 
 def definitions_of(settings: Settings) -> dg.Definitions:

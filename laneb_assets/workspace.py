@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from laneb.places import checkout_root
-from laneb.settings import Settings
+from laneb.settings import Settings, SettingsError
 
 LOCATION = "laneb"
 """The code location of `laneb_assets.definitions`, which holds the experiment of `LANE_B_PROFILE`."""
@@ -33,3 +33,41 @@ def _location_names() -> list[str]:
     return [
         str(target["location_name"]) for target in targets if isinstance(target, dict) and "location_name" in target
     ]
+
+
+def write_workspace(folder: Path, root: Path) -> Path:
+    """A checkout's workspace.yaml in another folder, with its relative paths made absolute.
+
+    Dagster takes `working_directory` from the folder that a process happens to be in. Without a file, as where Lane B
+    is installed as a package, it lists Lane B's own location.
+
+    Raises:
+        SettingsError: the file can't be read.
+    """
+    source = root / "workspace.yaml"
+    own = {"load_from": [{"python_module": {"module_name": "laneb_assets.definitions", "location_name": LOCATION}}]}
+    try:
+        listed: Any = yaml.safe_load(source.read_text(encoding="utf-8")) if source.is_file() else own
+        entries = [dict(entry) for entry in listed["load_from"]]
+    except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        raise SettingsError([f"{source}: no workspace of Dagster: {' '.join(str(error).split())}"]) from None
+    target = folder / "workspace.yaml"
+    target.write_text(
+        yaml.safe_dump({**listed, "load_from": [_absolute(entry, root) for entry in entries]}), encoding="utf-8"
+    )
+    return target
+
+
+_TARGETS = {"python_module": "module_name", "python_package": "package_name", "python_file": "relative_path"}
+"""What an entry of a workspace file names, and the key that says it."""
+
+
+def _absolute(entry: dict[str, Any], root: Path) -> dict[str, Any]:
+    for kind, key in _TARGETS.items():
+        if kind in entry:
+            named = entry[kind] if isinstance(entry[kind], dict) else {key: entry[kind]}
+            beside = {"working_directory": str(root / named.get("working_directory", "."))}
+            if kind == "python_file":
+                beside[key] = str(root / named[key])
+            return {kind: {**named, **beside}}
+    return entry

@@ -20,6 +20,7 @@ from laneb.training.estimate import estimate
 from laneb.training.nanochat import nanochat_command
 from laneb.training.spec import trained_with
 from laneb_assets.commands.plan import duration, show_plan
+from laneb_assets.home import checkout_home, fault_on_disk, foreign, home_in_use
 from laneb_assets.views.terminal import console
 
 PACKAGES = (
@@ -33,6 +34,7 @@ def doctor_command(profile: str | None, work_dir: str | None) -> None:
     screen = console()
     _settings(screen, settings)
     _machine(screen, settings)
+    _history(screen)
     _corpus(screen, settings)
     if settings.training.backend == "nanochat":
         _checkout(screen, settings)
@@ -74,6 +76,19 @@ def _machine(screen: Console, settings: Settings) -> None:
     place = _existing(settings.locations.base_dir)
     usage = shutil.disk_usage(place)
     screen.print(f"disk at {place}: {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB")
+
+
+def _history(screen: Console) -> None:
+    """Where Dagster keeps its history, and what is wrong with that."""
+    _heading(screen, "dagster")
+    home = home_in_use()
+    screen.print(escape(f"DAGSTER_HOME {home}{'' if home.exists() else ', made by the first run'}"))
+    own = checkout_home()
+    if own.is_dir() and home.resolve() != own.resolve():
+        said = f"the environment's DAGSTER_HOME; dagster and dg in the checkout use {own} (.env): two histories."
+        screen.print(f"[yellow]![/] {escape(said)}")
+    for note in filter(None, (foreign(home), fault_on_disk(home))):
+        screen.print(f"[yellow]![/] {escape(note)}")
 
 
 def _existing(place: Path) -> Path:

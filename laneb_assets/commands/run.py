@@ -1,5 +1,6 @@
 """`laneb run`: the whole lane, headless."""
 
+import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ def run_command(
     started = time.monotonic()
     _check_input(settings)
     # Dagster takes most of the start-up, so bad settings are said before it is imported.
+    from laneb_assets.home import faults_explained, home_in_use
     from laneb_assets.instance import open_instance
     from laneb_assets.lane_run.steps import Outcome, Step
     from laneb_assets.lane_run.walk import make_work_dir, run_lane
@@ -33,7 +35,7 @@ def run_command(
     log_path = settings.locations.local_dir / "laneb_run.log"
     instance = open_instance()
     trained = 0
-    with Terminal(log_path, settings.locations.runs_dir) as terminal, instance:
+    with faults_explained(home_in_use()), Terminal(log_path, settings.locations.runs_dir) as terminal, instance:
         terminal.console.print(f"[bold]Lane B[/bold]  {settings.experiment}  {settings.locations.work_dir}")
         for name in settings.ignored_variables:
             terminal.console.print(f"{name} is set and ignored: it decides nothing here.", style="dim")
@@ -69,7 +71,7 @@ def run_command(
         click.echo(f"laneb: {outcomes[-1].step.label} failed: {outcomes[-1].error}", err=True)
         click.echo(f"       the whole log: {log_path}", err=True)
         return 2 if outcomes[-1].bad_input else 1
-    _close(settings, trained, time.monotonic() - started)
+    _close(settings, profile, trained, time.monotonic() - started)
     return 0
 
 
@@ -112,14 +114,15 @@ def _show(terminal: Terminal, outcome: Any) -> None:
             terminal.line("!", "", 0, check, style="yellow")
 
 
-def _close(settings: Settings, trained: int, seconds: float) -> None:
+def _close(settings: Settings, profile: str | None, trained: int, seconds: float) -> None:
     from laneb_assets.commands.summary import print_summary
 
     print_summary(settings)
     word = f"trained {trained} {'run' if trained == 1 else 'runs'}" if trained else "nothing was trained"
     click.echo(f"\n{word}, in {seconds:.0f} s")
     click.echo(f"work directory: {settings.locations.work_dir}")
-    click.echo("see it in Dagster: make ui (or: laneb ui), then open http://127.0.0.1:3000")
+    command = "make ui (or: laneb ui)" if profile is None else f"laneb ui --profile {shlex.quote(profile)}"
+    click.echo(f"see it in Dagster: {command}, then open http://127.0.0.1:3000")
 
 
 def _stop_on_sigterm() -> None:

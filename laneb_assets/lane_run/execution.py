@@ -92,17 +92,31 @@ def _failed_checks(result: dg.JobExecutionResult) -> tuple[str, ...]:
 
 
 def _error_of(result: dg.JobExecutionResult) -> tuple[str, str]:
-    """What went wrong, in the words of its first cause, and the name of its class."""
+    """What went wrong and the name of its class: in the words of Lane B's own error, else of the first cause."""
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
             if failure.user_failure_data and failure.user_failure_data.description:
                 return str(failure.user_failure_data.description), "Failure"
+            errors = []
             error = failure.error
-            while error is not None and error.cause is not None:
+            while error is not None:
+                errors.append(error)
                 error = error.cause
-            if error is not None:
+            own = _own_errors()
+            for error in [*(error for error in errors if error.cls_name in own), *reversed(errors)]:
                 kind = str(error.cls_name)
                 message = str(error.message).strip()
                 return message.partition(": ")[2] if message.partition(": ")[0].endswith(kind) else message, kind
     return "the run failed; its log is in the UI", ""
+
+
+def _own_errors() -> set[str]:
+    """Names of the errors that Lane B raises with a sentence for people."""
+    kinds: set[type] = set()
+    waiting: list[type] = [Exception]
+    while waiting:
+        found = [kind for kind in waiting.pop().__subclasses__() if kind not in kinds]
+        kinds.update(found)
+        waiting += found
+    return {kind.__name__ for kind in kinds if kind.__module__.partition(".")[0] in ("laneb", "laneb_assets")}

@@ -112,3 +112,9 @@ def test_a_work_directory_that_two_experiments_would_share_is_refused(finished_l
     settings = load_settings(str(other), work_dir=str(finished_lane.settings.locations.work_dir))
     with pytest.raises(SettingsError, match="work directory of experiment micro"):
         definitions_of(settings)
+
+
+def test_a_relative_profile_of_a_module_means_the_checkout(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = build_definitions("laneb/profiles/tiny.toml").resolve_asset_graph().get_all_asset_keys()
+    assert {key.path[0] for key in keys} == {"tiny"}

@@ -1,0 +1,191 @@
+"""Where Dagster keeps its history, DAGSTER_HOME, and what can be wrong with it. Nothing here imports dagster."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from laneb.brought import place, shortened, unquoted
+from laneb.places import checkout_root
+from laneb.settings import SettingsError
+
+CONFIG = "dagster.yaml"
+
+
+class StorageError(ValueError):
+    """Dagster's storage can't be used; says which file and what to do."""
+
+
+def checkout_home() -> Path:
+    """The checkout's own DAGSTER_HOME, which its .env gives to dagster and dg."""
+    return checkout_root() / ".dagster"
+
+
+def home_in_use() -> Path:
+    """DAGSTER_HOME if it is set, else `.dagster` in the checkout; nothing is made.
+
+    Raises:
+        SettingsError: DAGSTER_HOME is not an absolute path.
+    """
+    chosen = unquoted(os.environ.get("DAGSTER_HOME", ""))
+    try:
+        home = Path(place(chosen, os.environ)) if chosen else checkout_home()
+    except ValueError as error:
+        raise SettingsError([f'DAGSTER_HOME="{shortened(chosen)}": {error}.']) from None
+    if not home.is_absolute():
+        raise SettingsError([f'DAGSTER_HOME="{chosen}": must be an absolute path to a folder.'])
+    return home
+
+
+def dagster_home() -> Path:
+    """`home_in_use()`, made ready: a new or empty folder gets the checkout's dagster.yaml, any other is left as it is.
+
+    Raises:
+        SettingsError: it can't be made or is no folder.
+    """
+    home = home_in_use()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not any(home.iterdir()):
+            (home / CONFIG).write_text((checkout_root() / CONFIG).read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError([f"DAGSTER_HOME {home} can't be used: {error.strerror or error}."]) from None
+    if note := foreign(home):
+        print(f"laneb: {note}", file=sys.stderr)
+    return home
+
+
+def foreign(home: Path) -> str:
+    """What a person should know of a folder that Lane B did not make; empty if there is nothing to say."""
+    if not home.is_dir() or (home / CONFIG).exists() or not any(home.iterdir()):
+        return ""
+    return (
+        f"DAGSTER_HOME {home} holds other things and no {CONFIG}: it is left as it is, with Dagster's own limits, by "
+        f"which several runs train at once. To change that: cp {checkout_root() / CONFIG} {home}"
+    )
+
+
+@contextlib.contextmanager
+def only_opener(home: Path) -> Iterator[None]:
+    """One process at a time: two that make the same SQLite file leave one that no later process can open."""
+    folder = os.open(home, os.O_RDONLY)
+    try:
+        # Some network file systems lock no folders; there the first start has to be alone.
+        with contextlib.suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def faults_explained(home: Path) -> Iterator[None]:
+    """Say what is wrong with Dagster's storage in a sentence or two, in place of its own pages of it.
+
+    Raises:
+        StorageError: in place of an error that came of the storage; all others pass.
+    """
+    try:
+        yield
+    except Exception as error:
+        if said := fault_of(error, home):
+            raise StorageError(said) from error
+        raise
+
+
+def fault_of(error: BaseException, home: Path) -> str:
+    """What an error says of Dagster's storage, with the file and the way out; empty if it is about something else."""
+    for cause in _causes(error):
+        text = str(cause)
+        if isinstance(cause, sqlite3.Error) or "sqlite3." in text:
+            return _sqlite_fault(text, home)
+        if isinstance(cause, OSError) and cause.filename and Path(os.fsdecode(cause.filename)).is_relative_to(home):
+            full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+            return _full(home) if full else _unwritable(Path(os.fsdecode(cause.filename)), home, cause.strerror or text)
+        if type(cause).__module__.startswith("yaml.") or type(cause).__name__ == "DagsterInvalidConfigError":
+            return _bad_config(home, text)
+        if type(cause).__module__.startswith("alembic."):
+            return (
+                f"DAGSTER_HOME {home} was written by another release of Dagster, or broken while it was made ({text}). "
+                f"{_elsewhere(home)}"
+            )
+    return ""
+
+
+def fault_on_disk(home: Path) -> str:
+    """What is wrong with a DAGSTER_HOME that nothing has opened yet; empty if nothing was found."""
+    for file in _databases(home):
+        if text := _probe(file):
+            return _sqlite_fault(text, home)
+    return "" if not home.exists() or os.access(home, os.W_OK) else _unwritable(home, home, "not writable")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [getattr(cause, "orig", None), cause.__cause__, cause.__context__]
+
+
+def _sqlite_fault(text: str, home: Path) -> str:
+    file = next((file for file in _databases(home) if _probe(file)), home)
+    if "locked" in text:
+        return (
+            f"{file} is locked by another process: wait until it is done (laneb ui, dagster dev, a copy under way) or "
+            "end it, then run it again."
+        )
+    if "full" in text:
+        return _full(home)
+    if "malformed" in text or "not a database" in text:
+        return (
+            f"{file} is damaged (no whole SQLite file). Move it aside: mv '{file}' '{file}.damaged'. Dagster begins a "
+            "new one; what was trained is kept and not trained again."
+        )
+    if "readonly" in text or "unable to open" in text:
+        return _unwritable(file, home, "not writable")
+    return f"{file}: Dagster's storage fails: {text.splitlines()[0]}. {_elsewhere(home)}"
+
+
+def _unwritable(file: Path, home: Path, why: str) -> str:
+    return f"{file} can't be written ({why.lower()}), and Dagster keeps its history there. {_elsewhere(home)}"
+
+
+def _full(home: Path) -> str:
+    return f"no room left on the disk of DAGSTER_HOME {home}: make some, then run it again; what was made is kept."
+
+
+def _bad_config(home: Path, text: str) -> str:
+    # What Dagster expected is a schema of pages.
+    said = " ".join(text.partition("Expected:")[0].split())[:300]
+    return f"{home / CONFIG} is no config of Dagster: {said.rstrip('.')}. Mend it, or take {checkout_root() / CONFIG}."
+
+
+def _elsewhere(home: Path) -> str:
+    return f"Make it writable, or choose another folder: DAGSTER_HOME=/path laneb ... ({home} is in use now)."
+
+
+def _databases(home: Path) -> list[Path]:
+    """Dagster's SQLite files, those that all runs share first."""
+    return sorted(home.rglob("*.db"), key=lambda file: (len(file.stem) > 30, file))
+
+
+def _probe(file: Path) -> str:
+    """What SQLite says of a file when it is asked to write; empty if nothing."""
+    try:
+        with contextlib.closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection:
+            [(answer,), *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
+            if answer != "ok":
+                return f"malformed: {answer}"
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if os.access(file, os.W_OK) else "readonly"

@@ -1,0 +1,42 @@
+"""Dagster's web server behind the guard: `python -m laneb_assets.web.server`, with the options of dagster-webserver."""
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dagster_webserver import cli
+
+from laneb.settings import Settings, load_settings
+from laneb_assets.web.guard import Guard
+
+HOSTS = "LANEB_UI_HOSTS"
+"""From `laneb ui` to this process: the host names that are allowed, separated by commas."""
+
+
+def report_of(settings: Settings, experiment: str) -> Path | None:
+    """The report of the experiment that settings are for, or of another one with the default places beside it."""
+    own = settings.locations.report_html
+    if experiment == settings.experiment:
+        return own if isinstance(own, Path) else None
+    plain = re.fullmatch(r"\w[\w.-]*", experiment)
+    return settings.locations.base_dir / "laneb" / experiment / own.name if plain else None
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    hosts = [host for host in os.environ.get(HOSTS, "").split(",") if host]
+    settings = load_settings()
+    make = cli.create_app_from_workspace_process_context
+
+    def guarded(*given: Any, **named: Any) -> Any:
+        return Guard(make(*given, **named), hosts, partial(report_of, settings))
+
+    # dagster-webserver has no option for a layer; this is the one call by which it makes what it serves.
+    cli.create_app_from_workspace_process_context = guarded
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
