@@ -1,5 +1,6 @@
 """The one place where things are wired: an experiment's assets, checks, jobs, sensors and resources."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -23,7 +24,8 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 def build_definitions(profile: str | None = None) -> dg.Definitions:
     """The definitions of one experiment: a profile's name, or a path to its TOML file; None: `LANE_B_PROFILE`.
 
-    A relative path is looked for in the current folder, then in the checkout.
+    A relative path is looked for in the current folder, then in the checkout. With a profile, asset groups are called
+    `<experiment>_<group>`.
 
     A second experiment in the same UI is a module of two lines, listed in workspace.yaml as a code location of its own:
 
@@ -33,7 +35,7 @@ def build_definitions(profile: str | None = None) -> dg.Definitions:
     Raises:
         SettingsError: the settings can't be used, or the work directory is another experiment's.
     """
-    return definitions_of(load_settings(_beside_the_checkout(profile)))
+    return definitions_of(load_settings(_beside_the_checkout(profile)), one_of_several=profile is not None)
 
 
 def _beside_the_checkout(profile: str | None) -> str | None:
@@ -43,10 +45,21 @@ def _beside_the_checkout(profile: str | None) -> str | None:
     return str(checkout_root() / Path(profile).expanduser())
 
 
-def definitions_of(settings: Settings) -> dg.Definitions:
-    """The definitions for settings that are resolved."""
+def definitions_of(settings: Settings, *, one_of_several: bool = False) -> dg.Definitions:
+    """The definitions for settings that are resolved.
+
+    Args:
+        settings: of the experiment.
+        one_of_several: other experiments share the UI, in which groups of one name would be one group: the names get
+            the experiment's as a prefix.
+    """
     refuse_foreign_work_dir(settings.experiment, settings.locations)
     assets = lane_assets(settings)
+    if one_of_several:
+        prefix = re.sub(r"\W", "_", settings.experiment)
+        assets = list(
+            dg.map_asset_specs(lambda spec: spec.replace_attributes(group_name=f"{prefix}_{spec.group_name}"), assets)
+        )
     jobs = jobs_of(settings, assets)
     return dg.Definitions(
         assets=assets,

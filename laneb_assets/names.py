@@ -17,6 +17,9 @@ EXPERIMENT_TAG = "laneb/experiment"
 LANE_RUN_TAG = "laneb/lane_run"
 """On runs that `laneb run` starts: the same value on all of one `laneb run`."""
 
+REPORTS = "/laneb/report/"
+"""`laneb ui` serves an experiment's report at this path and the experiment's name."""
+
 OWNERS = ("team:laneb",)
 
 

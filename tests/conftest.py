@@ -6,7 +6,7 @@ import contextlib
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +136,12 @@ def new_lane(folder: Path, name: str = "micro") -> Lane:
     home.mkdir()
     shutil.copy(PROFILES.parent / "dagster.yaml", home)
     return Lane(folder, name)
+
+
+@pytest.fixture(scope="session")
+def lane_made_in() -> Callable[[Path, str], Lane]:
+    """`new_lane`, for fixtures of a module."""
+    return new_lane
 
 
 @pytest.fixture

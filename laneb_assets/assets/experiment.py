@@ -1,6 +1,6 @@
 """The experiment's settings: one op whose config overrides single knobs, an asset for each section."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -17,12 +17,17 @@ from laneb_assets.checks.settings import report_stale_partitions, trained_assets
 from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, OWNERS, SETTINGS, key_of, settings_asset
 from laneb_assets.resources import Stored
 
+DATA_VERSION_TAG = "dagster/data_version"
+
 
 def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The multi-asset of an experiment's settings; `settings` are those that the definitions were made with."""
     experiment = settings.experiment
 
-    @dg.multi_asset(name=op_name(experiment), specs=_specs(settings), config_schema=launchpad_config(settings))
+    # One op makes them all, whichever are selected: who clicks `experiment` alone is not asked about its sections.
+    @dg.multi_asset(
+        name=op_name(experiment), specs=_specs(settings), config_schema=launchpad_config(settings), can_subset=True
+    )
     def resolve(context: dg.AssetExecutionContext, store: Stored):
         said = _said(context)
         try:
@@ -42,25 +47,29 @@ def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             context.log.info(change)
         path = store.write(record)
         report_stale_partitions(context.instance, store, experiment, trained_assets(settings.baseline.source))
-        yield dg.MaterializeResult(
-            asset_key=key_of(experiment, EXPERIMENT),
-            data_version=dg.DataVersion(record.content_hash()),
-            metadata={
-                "file": dg.MetadataValue.path(str(path)),
-                "profile": resolved.profile,
-                "overrides": dg.MetadataValue.md(_overrides_table(record)),
-                "changed": dg.MetadataValue.md("\n".join(f"- {change}" for change in changes) or "nothing"),
-            },
-        )
+        metadata = {
+            "file": dg.MetadataValue.path(str(path)),
+            "profile": resolved.profile,
+            "overrides": dg.MetadataValue.md(_overrides_table(record)),
+            "changed": dg.MetadataValue.md("\n".join(f"- {change}" for change in changes) or "nothing"),
+        }
+        yield from _made(context, key_of(experiment, EXPERIMENT), record.content_hash(), metadata)
         for section in EXPERIMENT_SECTIONS:
-            values = getattr(record, section.title)
-            yield dg.MaterializeResult(
-                asset_key=key_of(experiment, settings_asset(section.title)),
-                data_version=dg.DataVersion(versions[section.title]),
-                metadata={"knobs": dg.MetadataValue.md(_section_table(section.title, values, record.origins))},
-            )
+            table = _section_table(section.title, getattr(record, section.title), record.origins)
+            key = key_of(experiment, settings_asset(section.title))
+            yield from _made(context, key, versions[section.title], {"knobs": dg.MetadataValue.md(table)})
 
     return [resolve]
+
+
+def _made(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, version: str, metadata: Mapping[str, Any]
+) -> Iterator[dg.MaterializeResult]:
+    """Record that an asset was made: as a result where it was selected, else as an event, which is all that is left."""
+    if key in context.selected_asset_keys:
+        yield dg.MaterializeResult(asset_key=key, data_version=dg.DataVersion(version), metadata=metadata)
+    else:
+        context.log_event(dg.AssetMaterialization(key, metadata=metadata, tags={DATA_VERSION_TAG: version}))
 
 
 def op_name(experiment: str) -> str:

@@ -9,6 +9,7 @@ from laneb.settings import Settings
 from laneb.storage.atomic import write_text
 from laneb.storage.looks import read_looks, record_looks
 from laneb_assets.assets.declaring import lane_asset
+from laneb_assets.names import REPORTS
 from laneb_assets.resources import Duck, Stored
 from laneb_assets.views.curves import curves_figure
 from laneb_assets.views.frames import SchemaRowsFrame, checked
@@ -60,6 +61,7 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
             "curves": curves,
             "runs": dg.MetadataValue.md(report.arm_table()),
             "report": dg.MetadataValue.path(str(page)),
+            "open_report": dg.MetadataValue.url(f"{REPORTS}{experiment.experiment}"),
         },
         decision=report.verdict.decision,
         ratio=report.inference.inferred_target_param_data_ratio if report.inference else None,

@@ -89,6 +89,9 @@ class Terminal:
             TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,
+            # sys.stdout and sys.stderr go to the log file; rich would bring them back to the screen.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         done = threading.Event()
         with progress:

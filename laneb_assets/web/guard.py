@@ -12,10 +12,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-REPORTS = "/laneb/report/"
-"""Reports are served at this path and the experiment's name."""
+from laneb_assets.names import REPORTS
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]

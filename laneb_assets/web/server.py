@@ -1,14 +1,16 @@
 """Dagster's web server behind the guard: `python -m laneb_assets.web.server`, with the options of dagster-webserver."""
 
+import contextlib
 import os
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dagster_webserver import cli
 
-from laneb.settings import Settings, load_settings
+from laneb.settings import Settings, SettingsError, load_settings
 from laneb_assets.web.guard import Guard
 
 HOSTS = "LANEB_UI_HOSTS"
@@ -27,11 +29,14 @@ def report_of(settings: Settings, experiment: str) -> Path | None:
 def main() -> None:
     """Serve until told to stop."""
     hosts = [host for host in os.environ.get(HOSTS, "").split(",") if host]
-    settings = load_settings()
+    files: Callable[[str], Path | None] = {}.get
+    # Whoever opens a page is told what is wrong with the settings; only the reports' places are not known.
+    with contextlib.suppress(SettingsError):
+        files = partial(report_of, load_settings())
     make = cli.create_app_from_workspace_process_context
 
     def guarded(*given: Any, **named: Any) -> Any:
-        return Guard(make(*given, **named), hosts, partial(report_of, settings))
+        return Guard(make(*given, **named), hosts, files)
 
     # dagster-webserver has no option for a layer; this is the one call by which it makes what it serves.
     cli.create_app_from_workspace_process_context = guarded

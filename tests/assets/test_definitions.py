@@ -118,3 +118,14 @@ def test_a_relative_profile_of_a_module_means_the_checkout(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     keys = build_definitions("laneb/profiles/tiny.toml").resolve_asset_graph().get_all_asset_keys()
     assert {key.path[0] for key in keys} == {"tiny"}
+
+
+def test_groups_of_experiments_that_share_a_ui_are_told_apart(lane) -> None:
+    graph = build_definitions(str(lane.profile)).resolve_asset_graph()
+    groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
+    assert {"micro_experiment", "micro_corpus", "micro_summary"} <= groups
+    assert all(group.startswith("micro_") for group in groups if group)
+    alone = definitions_of(lane.settings).resolve_asset_graph()
+    assert {alone.get(key).group_name for key in alone.get_all_asset_keys()} == {
+        group.removeprefix("micro_") for group in groups if group
+    }

@@ -14,6 +14,7 @@ from laneb_assets.assets.experiment import op_name
 from laneb_assets.automation.decisions import next_runs
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.checks.settings import UP_TO_DATE
+from laneb_assets.dagster_internals import StaleStatus, stale_status_resolver
 
 
 @pytest.fixture
@@ -170,3 +171,13 @@ def test_a_removed_run_seed_leaves_tally_and_table_and_stays_queryable(lane, mon
     monkeypatch.setenv("LANE_B_RUN_SEEDS", "41,42,43")
     assert launch(lane, "experiment", "inference_schema") == ""
     assert set(lane.warehouse.current_rows("simulated")["seed"]) == {41, 42, 43}
+
+
+def test_experiment_alone_makes_its_sections_too_and_leaves_nothing_stale(lane) -> None:
+    assets, definitions = lane.assets()
+    with lane.instance() as instance:
+        job = definitions.resolve_implicit_global_asset_job_def()
+        for chosen in (assets.key("experiment"), assets.key("data_settings")):
+            assert job.execute_in_process(instance=instance, asset_selection=[chosen]).success
+            states = stale_status_resolver(assets.graph, instance)
+            assert {states.get_status(key) for key in assets.settings_keys} == {StaleStatus.FRESH}

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import new_lane
 from server import wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -62,8 +61,8 @@ class Ui:
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory):
-    lane = new_lane(tmp_path_factory.mktemp("ui") / "lane", "simulated")
+def ui(tmp_path_factory, lane_made_in):
+    lane = lane_made_in(tmp_path_factory.mktemp("ui") / "lane", "simulated")
     assert lane.materialize("experiment").state == "done"
     lane.settings.locations.report_html.write_text("<h1>The answer</h1>")
     ui = Ui(lane)

@@ -25,6 +25,7 @@ def test_the_summary_begins_with_the_sentence_the_picture_and_the_runs(recorded,
     assert metadata["answer"].value in simulated_once.store.locations.summary_md.read_text()
     assert "dagster/column_schema" not in metadata
     assert metadata["ratio"].value == float(f"{metadata['ratio'].value:.6g}")
+    assert metadata["open_report"].value == "/laneb/report/simulated"
 
 
 def test_the_schema_table_shows_21_columns_with_their_types_and_meanings(recorded) -> None:
