@@ -61,6 +61,8 @@ class Knob:
                 return "one of " + ", ".join(str(choice) for choice in option.get("enum", [option.get("const")]))
         if any("minItems" in option or option.get("type") == "array" for option in options):
             items = next(option["items"] for option in options if "items" in option)
+            if "enum" in items:
+                return f"none, or some of {', '.join(items['enum'])}, separated by commas"
             return "integers separated by commas, such as 41,42; each " + " and ".join(_bounds(items))
         if any(option.get("type") == "boolean" for option in options):
             return "0 or 1"

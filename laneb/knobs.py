@@ -42,6 +42,16 @@ def _integers(value: object) -> object:
 LONGEST_HORIZON = 10**8
 """Steps: a hundred times the longest run that anybody trained; more is a slip of the finger."""
 
+
+def _names(value: object) -> object:
+    """Split "wandb,mlflow"; "none" is none."""
+    if isinstance(value, str):
+        names = [part.strip().lower() for part in value.split(",")]
+        return tuple(dict.fromkeys(name for name in names if name not in ("", "none")))
+    return value
+
+
+Trackers = Annotated[tuple[Literal["wandb", "tensorboard", "mlflow"], ...], BeforeValidator(_names)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_integers)]
 Horizons = Annotated[tuple[Annotated[int, Field(ge=1, le=LONGEST_HORIZON)], ...], BeforeValidator(_integers)]
@@ -353,6 +363,9 @@ class EngineKnobs(Section):
     cancel_command: str = knob("", "LANE_B_ENGINE_CANCEL", "template, for command: cancels the job {name}")
     python: str = knob("", "LANE_B_ENGINE_PYTHON", "interpreter that has laneb on a node; empty: this one's path")
     scratch: str = knob("", "LANE_B_SCRATCH", "fast folder on a node; empty: its folder for temporary files")
+    trackers: Trackers = knob(
+        (), "LANE_B_TRACKERS", "who else is told a run's numbers: wandb, tensorboard, mlflow, separated by commas"
+    )
     lease_seconds: float = knob(
         120.0, "LANE_B_LEASE_SECONDS", "silence after which a holder of a run counts as gone [s]", ge=1
     )

@@ -98,6 +98,8 @@ class Trainer:
         Raises:
             dg.Failure: the training process failed; the log's last lines say why.
         """
+        # Who is told decides nothing of the run, so the settings that its asset depends on don't hold it.
+        spec = spec.model_copy(update={"trackers": self.engine.trackers})
         store = Store(self.locations)
         lost = self._lost(store, spec, role)
         if self.locations.trained_elsewhere:

@@ -43,6 +43,7 @@ from laneb.training.run_directory import (
     read_result,
     read_spec,
 )
+from laneb.training.trackers import check_reach
 
 if TYPE_CHECKING:
     from laneb.places import AnyPath
@@ -215,6 +216,7 @@ def _fetched(run: AnyPath, job: jobs.Job, scratch: Path) -> tuple[Path, RunSpec]
     spec = read_spec(scratch / SPEC)
     if spec.fingerprint != job.fingerprint:
         raise ValueError(f"{run} was given to another run since: start the run again")
+    check_reach(spec.trackers)
     spec = spec.model_copy(update={"shards_path": str(shards_here(job, spec, scratch.parent))})
     run_dir = scratch / spec.run_id
     published.fetch(run, run_dir)

@@ -26,6 +26,7 @@ from laneb.training.run_directory import (
     read_result,
 )
 from laneb.training.spec import RunSpec
+from laneb.training.trackers.tensorboard_files import FOLDER
 
 if TYPE_CHECKING:
     from laneb.places import AnyPath
@@ -151,7 +152,8 @@ class Publisher:
         """Copy what is new.
 
         Args:
-            whole_log: the log too where no checkpoint needs it: it grows long, and is copied whole each time.
+            whole_log: the log too where no checkpoint needs it, and TensorBoard's files: they grow long, and are copied
+                whole each time.
 
         Raises:
             LeaseLostError: another took over; nothing more was written.
@@ -160,7 +162,8 @@ class Publisher:
         new = [name for name in self._kept() if self._state(name) != self._sent.get(name)]
         for name in TEXTS if new or whole_log else (EVENTS,):
             self._send_text(name)
-        for name in new:
+        drawn = [name for name in self._drawn() if self._state(name) != self._sent.get(name)] if whole_log else []
+        for name in [*new, *drawn]:
             state = self._state(name)
             self._lease.check()
             try:
@@ -208,6 +211,10 @@ class Publisher:
             for parent, _, files in os.walk(self._source / folder):
                 names += [(Path(parent) / file).relative_to(self._source).as_posix() for file in files]
         return sorted(name for name in names if not Path(name).name.startswith("."))
+
+    def _drawn(self) -> list[str]:
+        """What TensorBoard draws, which no start goes on from."""
+        return sorted(path.relative_to(self._source).as_posix() for path in (self._source / FOLDER).glob("*"))
 
     def _state(self, name: str) -> tuple[int, int]:
         try:

@@ -16,6 +16,7 @@ from laneb.training.checkout_flags import SCRIPT, Flag, FlagList, read_flags
 from laneb.training.checkout_knobs import TOLD, WARMUP, flag_of, is_so_anyway, lacking
 from laneb.training.launch import refuse_on_cpu
 from laneb.training.run_checkout import THEN
+from laneb.training.trackers import OFF, wandb_base
 
 if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
@@ -140,7 +141,8 @@ def _environment(spec: RunSpec, base_dir: Path | None) -> Iterator[str]:
 
 def _switches(checkout: Checkout, spec: RunSpec, listed: FlagList, model_tag: str) -> Iterator[tuple[str, Any]]:
     """What decides nothing about the outcome: names, checkpoints, and side work that is turned off."""
-    tracked = "dummy" if spec.wandb_run_base == "dummy" else f"{spec.wandb_run_base}_{spec.run_id}"
+    base = wandb_base(spec)
+    tracked = OFF if base is None else f"{base}_{spec.run_id}"
     wanted = {"run": tracked, "model_tag": model_tag, "save_every": spec.checkpoint_every}
     yield from ((name, value) for name, value in wanted.items() if name in listed.flags)
     for name in ("core_metric_every", "sample_every"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from laneb.training.run_directory import EVENTS
@@ -38,6 +39,8 @@ class Progress:
     """Until the horizon, evaluation left out."""
     status: str = ""
     """How it ended."""
+    trackers: Mapping[str, str] = field(default_factory=dict)
+    """Where its trackers show it: a URL, or a path, which is the run directory's if it is relative."""
 
     @property
     def ended(self) -> bool:
@@ -109,7 +112,7 @@ class Follower:
         self.progress = replace(self.progress, event=name, **known)
 
 
-_TAKEN = {"step", "steps", "loss", "bpb", "tok_per_sec", "mfu_percent", "memory_mib", "eta_sec", "status"}
+_TAKEN = {"step", "steps", "loss", "bpb", "tok_per_sec", "mfu_percent", "memory_mib", "eta_sec", "status", "trackers"}
 
 
 def read_progress(run_dir: Path) -> Progress:

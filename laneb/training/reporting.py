@@ -1,4 +1,4 @@
-"""Where a run says how it goes: its log, its events, standard output, Dagster, W&B."""
+"""Where a run says how it goes: its log, its events, standard output, Dagster, trackers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from laneb.training import log_lines
 from laneb.training.run_directory import EVENTS, LOG, unwritable
+from laneb.training.trackers import Trackers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from laneb.training.spec import RunSpec
-    from laneb.training.tracking import Tracker
 
 EVENTS_PER_RUN = 100
 
@@ -28,7 +28,7 @@ class Reporter:
         run_dir: the run's directory.
         spec: the run.
         say: gets a sentence at the start, each evaluation and the end, such as Dagster's log.
-        tracker: gets the numbers, or None.
+        trackers: get the numbers.
     """
 
     def __init__(
@@ -36,9 +36,10 @@ class Reporter:
         run_dir: Path,
         spec: RunSpec,
         say: Callable[[str], None] = lambda sentence: None,
-        tracker: Tracker | None = None,
+        trackers: Trackers | None = None,
     ) -> None:
-        self._spec, self._say, self._tracker = spec, say, tracker
+        self._spec, self._say, self._trackers = spec, say, trackers or Trackers()
+        self._status = ""
         self._paths = (run_dir / LOG, run_dir / EVENTS)
         self._files: list[TextIO] = []
         self._every = max(1, min(10, spec.steps // EVENTS_PER_RUN))
@@ -52,7 +53,8 @@ class Reporter:
             self._files.append(path.open("a", encoding="utf-8", newline="\n"))
 
     def sizes(self) -> tuple[int, int]:
-        """Bytes of log and events so far, written out."""
+        """Bytes of log and events so far, written out; the trackers' numbers too."""
+        self._warn_of(self._trackers.flush())
         for file in self._files:
             file.flush()
         log, events = (path.stat().st_size for path in self._paths)
@@ -70,8 +72,10 @@ class Reporter:
         if step > 0:
             self._log(log_lines.resuming(step))
         name = "resume" if step > 0 else "start"
-        chosen = {"device": device, "dtype": spec.dtype, "compile": spec.compile, "threads": spec.threads}
-        self._event(name, step=step, steps=spec.steps, run_id=spec.run_id, fingerprint=spec.fingerprint, **chosen)
+        said: dict[str, Any] = {"device": device, "dtype": spec.dtype, "compile": spec.compile, "threads": spec.threads}
+        said |= {"trackers": self._trackers.links} if self._trackers.links else {}
+        self._event(name, step=step, steps=spec.steps, run_id=spec.run_id, fingerprint=spec.fingerprint, **said)
+        self._warn_of(self._trackers.begin(step))
         self._say(
             f"{spec.run_id}: {'goes on from step ' + str(step) if step else 'starts'}, {spec.steps} steps on {device}"
         )
@@ -81,8 +85,7 @@ class Reporter:
         self._log(log_lines.validation(step, bpb))
         self._event("evaluation", step=step, bpb=bpb, seconds=seconds)
         self._say(f"{self._spec.run_id}: step {step} of {self._spec.steps}, validation bpb {bpb:.4f}")
-        if self._tracker is not None:
-            self._tracker.log(step, {"val/bpb": bpb, "total_training_time": seconds})
+        self._warn_of(self._trackers.log(step, {"val/bpb": bpb, "total_training_time": seconds}))
 
     def trained(
         self,
@@ -126,8 +129,10 @@ class Reporter:
                 seconds=seconds,
                 eta_sec=left,
             )
-            if self._tracker is not None:
-                self._tracker.log(step, {"train/loss": loss, "train/tok_per_sec": rate, "train/lrm": learning_rate})
+            numbers = {"train/loss": loss, "train/tok_per_sec": rate, "train/lrm": learning_rate}
+            known = {"train/mfu": mfu_percent or None, "train/memory_mib": memory_mib}
+            numbers |= {name: value for name, value in known.items() if value is not None}
+            self._warn_of(self._trackers.log(step, numbers))
 
     def warned(self, message: str) -> None:
         """Something that the run survives."""
@@ -139,16 +144,21 @@ class Reporter:
         """The run has a result, or stopped before it had one."""
         for line in lines:
             self._log(line)
+        self._status = status
         self._event("end", status=status, step=step)
         self._say(f"{self._spec.run_id}: {status} at step {step}")
 
     def close(self) -> None:
         """Write everything out."""
+        for sentence in self._trackers.close(self._status):
+            self._say(f"{self._spec.run_id}: {sentence}")
         for file in self._files:
             with contextlib.suppress(OSError):  # said already, by the line that could not be written
                 file.close()
-        if self._tracker is not None:
-            self._tracker.close()
+
+    def _warn_of(self, sentences: list[str]) -> None:
+        for sentence in sentences:
+            self.warned(sentence)
 
     def _log(self, line: str) -> None:
         self._append(0, line)

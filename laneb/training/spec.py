@@ -59,6 +59,7 @@ class RunSpec(BaseModel):
             "nanochat_launcher",
             "checkpoint_every",
             "wandb_run_base",
+            "trackers",
             "keep_model",
             "intent", "attempt",
         }
@@ -111,6 +112,7 @@ class RunSpec(BaseModel):
     shards_path: str
     checkpoint_every: int = Field(ge=1)
     wandb_run_base: str = "dummy"
+    trackers: tuple[str, ...] = ()
     keep_model: bool = False
     attempt: int = Field(default=1, ge=1)
     """Above 1 where the run is repeated on purpose, or after a NaN: results of earlier attempts don't count as its."""

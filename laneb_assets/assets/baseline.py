@@ -12,7 +12,7 @@ from laneb.storage.products import SOURCE_HASH
 from laneb.storage.results import read_results, results_fingerprint
 from laneb.storage.store import Store
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_curves, run_metadata
+from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, tracker_links
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Repeat, Stored, Training
 from laneb_assets.views.frames import BaselineResultsFrame, checked, column_schema
@@ -61,8 +61,8 @@ def baseline_runs(
     trained = trainer.train(context, spec, role, config)
     log = store.locations.baseline_results_dir / f"baseline_d{spec.depth}_s{spec.seed}_train.log"
     result = keep(store, trained.result, role=role, log=log)
-    picture = {"curves": run_curves(store, [("baseline", result)])}
-    return materialized(result, log, extra=picture, runs_trained=int(trained.now), **run_metadata(result))
+    seen = {"curves": run_curves(store, [("baseline", result)]), **tracker_links(store, result)}
+    return materialized(result, log, extra=seen, runs_trained=int(trained.now), **run_metadata(result))
 
 
 def baseline_results(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:

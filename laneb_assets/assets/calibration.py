@@ -8,7 +8,7 @@ from laneb.settings import Settings
 from laneb.storage import roles
 from laneb.storage.products import horizon_and_seed
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_curves, run_metadata
+from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, tracker_links
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Repeat, Stored, Training
 from laneb_assets.views.metadata import materialized
@@ -50,8 +50,8 @@ def calibration_runs(
     suffix = f"_s{seed}" if len(experiment.calibration.all_seeds) > 1 else ""
     log = store.locations.log_dir / f"laneb_calib_{steps}{suffix}.log"
     result = keep(store, trained.result, role=role, log=log)
-    picture = {"curves": run_curves(store, [("calibration", result)])}
-    return materialized(result, log, extra=picture, runs_trained=int(trained.now), **run_metadata(result))
+    seen = {"curves": run_curves(store, [("calibration", result)]), **tracker_links(store, result)}
+    return materialized(result, log, extra=seen, runs_trained=int(trained.now), **run_metadata(result))
 
 
 def calibration_points(store: Stored) -> dg.MaterializeResult:

@@ -14,7 +14,7 @@ from laneb.training.log_lines import times_to_target, tracking
 from laneb.wanted import candidate_runs as candidate_runs_of
 from laneb.wanted import wanted_spec
 from laneb_assets.assets.declaring import lane_asset
-from laneb_assets.assets.training_runs import keep, run_curves
+from laneb_assets.assets.training_runs import keep, run_curves, tracker_links
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Duck, Repeat, Stored, Training
 from laneb_assets.views.frames import SchemaRowsFrame, checked, inference_schema_columns
@@ -53,6 +53,7 @@ def candidate_runs(
     experiment, inference = store.experiment(), store.read(Inference)
     seed = int(context.partition_key)
     metadata: dict[str, object] = {}
+    links: dict[str, object] = {}
     results: list[RunResult] = []
     runs_trained = 0
     planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
@@ -72,6 +73,7 @@ def candidate_runs(
             after="\n".join([*times_to_target(time), ""]),
         )
         results.append(result)
+        links |= tracker_links(store, result, f"{candidate.mode}_")
         metadata |= {
             f"{candidate.mode}_ratio": candidate.ratio,
             f"{candidate.mode}_realised_ratio": result.realised_ratio,
@@ -84,7 +86,7 @@ def candidate_runs(
     made = [(candidate.mode, run) for candidate, run in zip(planned, results, strict=True)]
     return materialized(
         version=store.data_version("candidate_runs", context.partition_key),
-        extra={"curves": run_curves(store, made)},
+        extra={"curves": run_curves(store, made), **links},
         runs_trained=runs_trained,
         **metadata,
     )

@@ -11,6 +11,7 @@ from laneb.report.curves import curve_of, lane_curves, threshold_so_far
 from laneb.storage.atomic import write_text
 from laneb.storage.checksums import checksum
 from laneb.storage.store import Store
+from laneb.training.progress import read_progress
 from laneb.training.run_log import run_log
 from laneb_assets.views.curves import curves_figure
 from laneb_assets.views.plots import plotted
@@ -48,6 +49,18 @@ def run_curves(store: Store, made: Sequence[tuple[str, RunResult]]) -> dg.Metada
     others = [c for c in lane_curves(store, experiment, threshold) if (c.arm, c.seed, c.steps) not in shown]
     name = "run_" + "_".join(dict.fromkeys(run.run_id for _, run in made))
     return plotted(store, name, curves_figure(own, threshold, others))
+
+
+def tracker_links(store: Store, run: RunResult, prefix: str = "") -> dict[str, dg.MetadataValue]:
+    """Where a run's trackers show it; nothing where it had none."""
+    locations = store.locations
+    run_dir = locations.work_dir / locations.runs_dir.name / run.run_id
+    found: dict[str, dg.MetadataValue] = {}
+    for name, link in read_progress(locations.runs_dir / run.run_id).trackers.items():
+        web = link.startswith(("http://", "https://"))
+        here = dg.MetadataValue.text(link) if "://" in link else dg.MetadataValue.path(str(run_dir / link))
+        found[f"{prefix}{name}"] = dg.MetadataValue.url(link) if web else here
+    return found
 
 
 def run_metadata(result: RunResult) -> dict[str, object]:

@@ -13,7 +13,7 @@ from laneb.corpus.state import outputs_of, text_of
 from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.training.launch import training_command
-from laneb.training.tracking import check_tracking
+from laneb.training.trackers import OFF, check_trackers
 from laneb_assets.views.terminal import Terminal, describe
 
 
@@ -80,8 +80,10 @@ def _check_input(settings: Settings) -> None:
     text_of(settings.data, settings.training, outputs_of(settings.locations))
     planned_runs(settings)
     training_command(Path("spec.json"), settings.training)
-    if settings.training.backend != "nanochat":
-        check_tracking(settings.training.wandb_run_base)
+    # A checkout's script has W&B of its own, in its own environment.
+    its_own = settings.training.backend == "nanochat"
+    names = [name for name in settings.engine.trackers if not (its_own and name == "wandb")]
+    check_trackers(names, OFF if its_own else settings.training.wandb_run_base)
 
 
 def _settings(profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool) -> Settings:

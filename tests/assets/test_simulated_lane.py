@@ -3,6 +3,8 @@
 import dagster as dg
 import pytest
 
+from laneb.knobs import EXPERIMENT_SECTIONS
+from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.verdict import Verdict
 from laneb.storage.looks import read_looks
@@ -54,3 +56,23 @@ def test_a_look_is_recorded_once_however_often_the_summary_is_made(finished_simu
     assert "Look at 3 pairs: t " in report
     assert "are left for more seeds" in report
     assert "further runs pay for it" in report
+
+
+def test_a_tracker_is_linked_from_the_partition_and_makes_nothing_stale(finished_simulated_lane, monkeypatch) -> None:
+    lane = finished_simulated_lane
+    before = lane.settings
+    monkeypatch.setenv("LANE_B_TRACKERS", "tensorboard")
+    now, then = Experiment.of(lane.settings), Experiment.of(before)
+    assert all(now.section_hash(section.title) == then.section_hash(section.title) for section in EXPERIMENT_SECTIONS)
+    assert lane.settings.given_fingerprint == before.given_fingerprint
+    runs = lane.settings.locations.runs_dir
+    trained = runs / "d1_i400_s42"
+    (trained / "result.json").unlink()
+    assert lane.materialize("baseline_runs", "42").state == "done"
+    with lane.instance() as instance:
+        key = dg.AssetKey(["simulated", "baseline_runs"])
+        event = instance.get_latest_materialization_event(key)
+        assert event is not None and event.asset_materialization is not None
+        link = event.asset_materialization.metadata["tensorboard"]
+    assert link.value == str(trained / "tensorboard") and any((trained / "tensorboard").iterdir())
+    assert not (runs / "d1_i400_s41" / "tensorboard").exists()

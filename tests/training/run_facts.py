@@ -33,3 +33,17 @@ def with_files_up_to(limit: int, run_dir: Path) -> "subprocess.CompletedProcess[
     # Python up to 3.11 takes a half-written .pyc for a whole one, and fails at the next import of the module.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+
+
+def once(points: list[tuple[int, float]]) -> dict[int, float]:
+    """Values by step, none of which stands twice."""
+    assert len(dict(points)) == len(points), points
+    return dict(points)
+
+
+def drawn(run_dir: Path, tag: str) -> dict[int, float]:
+    """What TensorBoard shows."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    files = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"scalars": 0}, purge_orphaned_data=True)
+    return once([(scalar.step, scalar.value) for scalar in files.Reload().Scalars(tag)])

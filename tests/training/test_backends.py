@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from run_facts import with_files_up_to
+from run_facts import drawn, with_files_up_to
 from stand_in_checkout import HARDWIRED, behave, run_on, spec_of, write_checkout, write_shard
 
 from laneb.corpus.checkout import CheckoutError, find_checkout
@@ -20,6 +20,7 @@ from laneb.training.backends.nanochat import train_in_checkout
 from laneb.training.checkout_files import Checkpoints, own_base_dir
 from laneb.training.interruption import Interrupted, StopRequest
 from laneb.training.log import parse_log
+from laneb.training.progress import read_progress
 from laneb.training.spec import RunSpec
 
 
@@ -367,3 +368,16 @@ def _state(pid: str) -> str:
     except OSError:
         return "Z"
     return next(line for line in lines if line.startswith("State:"))
+
+
+def test_a_checkouts_run_is_drawn_from_its_log(tmp_path: Path):
+    spec = spec_of(write_checkout(tmp_path / "nanochat")).model_copy(update={"trackers": ("tensorboard", "wandb")})
+    result = train(spec, tmp_path / "run")
+    curve = {point.step: point.bpb for point in result.val_curve}
+    assert drawn(tmp_path / "run", "val/bpb") == pytest.approx(curve)
+    assert list(drawn(tmp_path / "run", "train/tok_per_sec")) == list(range(20))
+    progress = read_progress(tmp_path / "run")
+    assert (progress.steps, progress.tok_per_sec, progress.eta_sec) == (20, 3413.0, 0.0)
+    # Its script has W&B itself.
+    assert progress.trackers == {"tensorboard": "tensorboard"}
+    assert f"--run=laneb_{spec.run_id}" in argv_of(tmp_path / "run")

@@ -13,7 +13,7 @@ from laneb.training.out_of_memory import is_out_of_memory, out_of_memory
 from laneb.training.pipes import said_to_dagster, say_nothing
 from laneb.training.run_directory import CHECKPOINTS, held, prepare_held, read_result
 from laneb.training.run_log import publish
-from laneb.training.tracking import check_tracking, tracker_for
+from laneb.training.trackers import check_trackers, trackers_of
 
 if TYPE_CHECKING:
     from laneb.training.devices import Device
@@ -26,7 +26,7 @@ def train(spec: RunSpec, run_dir: Path, stop: StopRequest) -> None:
         return
     # What can't work is said before torch is imported, which takes longer than all of it.
     shards = _shards_of(spec)
-    check_tracking(spec.wandb_run_base)
+    check_trackers(spec.trackers, spec.wandb_run_base)
     from laneb.training.devices import Device
 
     device = Device(spec, lambda sentence: print(f"{spec.run_id} {sentence}", flush=True), stop.check)
@@ -60,7 +60,7 @@ def _train_prepared(
     from laneb.training.loop import Training
     from laneb.training.reporting import Reporter, Silent
 
-    reporter = Reporter(run_dir, spec, say, tracker_for(spec, run_dir)) if device.leads else Silent(run_dir, spec)
+    reporter = Reporter(run_dir, spec, say, trackers_of(spec, run_dir)) if device.leads else Silent(run_dir, spec)
     try:
         result = Training(spec, run_dir, shards, device, reporter, stop).run()
     except (RuntimeError, MemoryError) as error:

@@ -24,11 +24,12 @@ from laneb.training.checkout_flags import read_flags
 from laneb.training.checkout_headers import check_headers
 from laneb.training.interruption import StopRequest
 from laneb.training.log import parse_log, run_result_from_log
-from laneb.training.logs.grammar import LogLine, TrainLine, ValidationLine
+from laneb.training.logs.grammar import LogLine, TrainLine, ValidationLine, as_number
 from laneb.training.logs.reader import LogReader
 from laneb.training.nanochat import NanochatCommand, nanochat_command
 from laneb.training.pipes import said_to_dagster
 from laneb.training.run_directory import EVENTS, LOG, held, prepare_held, unwritable, write_result
+from laneb.training.trackers import Trackers, trackers_of
 
 if TYPE_CHECKING:
     from laneb.training.spec import RunSpec
@@ -74,15 +75,21 @@ def train_in_checkout(
     # A version without model tags names its checkpoints by depth; in a base directory of its own they are the run's.
     checkpoints = Checkpoints(own or shared, "*" if own else tag, spec.nanochat_world_size)
     resumes = "resume_from_step" in read_flags(checkout).flags
-    while True:
-        step = checkpoints.latest() if resumes else 0
-        command = nanochat_command(spec, model_tag=tag, base_dir=own, resume_from=step)
-        attempt = _Attempt(spec, run_dir, command, checkpoints, stop, say)
-        if attempt.run(step):
-            break
-        say(f"{spec.run_id}: the checkpoint of step {step} can't be read; going back to the one before")
-        checkpoints.set_aside(step)
-    result = write_result(run_dir, _result(spec, run_dir, command, time.monotonic() - started))
+    # Its script tells W&B itself.
+    trackers, status = trackers_of(spec, run_dir, but=("wandb",)), ""
+    try:
+        while True:
+            step = checkpoints.latest() if resumes else 0
+            command = nanochat_command(spec, model_tag=tag, base_dir=own, resume_from=step)
+            attempt = _Attempt(spec, run_dir, command, checkpoints, stop, say, trackers)
+            if attempt.run(step):
+                break
+            say(f"{spec.run_id}: the checkpoint of step {step} can't be read; going back to the one before")
+            checkpoints.set_aside(step)
+        result = write_result(run_dir, _result(spec, run_dir, command, time.monotonic() - started))
+        status = result.status
+    finally:
+        trackers.close(status)
     checkpoints.drop(spec.keep_model)
     say(f"{spec.run_id}: {result.status} at step {result.steps}")
     return result
@@ -128,9 +135,10 @@ class _Attempt:
 
     def __init__(
         self, spec: RunSpec, run_dir: Path, command: NanochatCommand, checkpoints: Checkpoints, stop: StopRequest,
-        say: Callable[[str], None],
+        say: Callable[[str], None], trackers: Trackers,
     ) -> None:  # fmt: skip
         self.spec, self.run_dir, self.command, self.stop, self.say = spec, run_dir, command, stop, say
+        self.trackers = trackers
         self.checkpoints = checkpoints
         self.reader = LogReader()
         self.checked = False
@@ -144,6 +152,7 @@ class _Attempt:
         with _appended(self.run_dir / LOG) as log, _appended(self.run_dir / EVENTS) as events:
             # An earlier start may have been killed within a line.
             _keep(log, b"\n" if log.tell() else b"")
+            self._begin(resume_from, events)
             process = subprocess.Popen(self.command.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=subprocess.STDOUT)  # fmt: skip
             try:
@@ -161,6 +170,17 @@ class _Attempt:
             f"{process.returncode}; the end of {self.run_dir / LOG} says why. Materialize it again to go on from its "
             "last checkpoint"
         )
+
+    def _begin(self, step: int, events: FileIO) -> None:
+        spec, links = self.spec, self.trackers.links
+        event = {"event": "resume" if step else "start", "step": step, "steps": spec.steps, "run_id": spec.run_id,
+                 "fingerprint": spec.fingerprint, "device": spec.device}  # fmt: skip
+        _keep(events, json.dumps(event | ({"trackers": links} if links else {})).encode() + b"\n")
+        self._tell(self.trackers.begin(step))
+
+    def _tell(self, sentences: list[str]) -> None:
+        for sentence in sentences:
+            self.say(f"{self.spec.run_id}: {sentence}")
 
     def _lines(self, process: subprocess.Popen[bytes], log: FileIO) -> Iterator[bytes]:
         """The script's lines as they come, written to the log and repeated; looks every moment whether to stop."""
@@ -200,13 +220,20 @@ class _Attempt:
                 "bpb": line.bpb,
                 "seconds": self.reader.run.time_of(line.step),
             }
+            self._tell(self.trackers.log(line.step, {"val/bpb": line.bpb}))
             self.say(f"{self.spec.run_id}: step {line.step} of {self.spec.steps}, validation bpb {line.bpb:.4f}")
         else:
             # The script saves before it trains the step that it prints.
             if line.step % self.spec.checkpoint_every == 0:
                 self.checkpoints.prune()
+            speed = {} if line.tok_per_sec is None else {"tok_per_sec": as_number(line.tok_per_sec)}
             event = {"event": "step", "step": line.step, "steps": self.spec.steps, "loss": float(line.loss),
-                     "seconds": line.total_sec}  # fmt: skip
+                     "seconds": line.total_sec, **speed}  # fmt: skip
+            if line.step_ms is not None:
+                left = self.spec.steps - line.steps_done
+                event["eta_sec"] = round(as_number(line.step_ms) / 1000 * left, 1)
+            numbers = {"loss": event["loss"], **speed}
+            self._tell(self.trackers.log(line.step, {f"train/{name}": value for name, value in numbers.items()}))
         _keep(events, json.dumps(event).encode() + b"\n")
 
     def _check_model(self) -> None:

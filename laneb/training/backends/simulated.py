@@ -33,7 +33,7 @@ from laneb.training.pipes import said_to_dagster
 from laneb.training.reporting import Reporter
 from laneb.training.run_directory import held, prepare_held, write_result
 from laneb.training.surface import START_BPB, Surface
-from laneb.training.tracking import tracker_for
+from laneb.training.trackers import trackers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def simulate(
     """
     if spec.surface is None:
         raise ValueError(f"{spec.run_id}: a simulated run takes a loss surface, and its spec has none")
-    reporter = Reporter(run_dir, spec, say, tracker_for(spec, run_dir))
+    reporter = Reporter(run_dir, spec, say, trackers_of(spec, run_dir))
     try:
         result = _Simulation(spec, spec.surface, reporter, stop).run()
     finally:
