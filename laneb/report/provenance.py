@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laneb.records.candidates import MODES
@@ -11,6 +14,7 @@ from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.scaling import ScalingParams
 from laneb.report.answer import duration
 from laneb.storage import roles
+from laneb.training.run_directory import trained_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,8 +42,8 @@ def provenance_of(store: Store, experiment: Experiment) -> list[tuple[str, str]]
         ("Tokenizer", _tokenizer(store)),
         ("Trainer", _trainer(experiment, runs)),
         ("Code that ran", _each(run.git_commit for run in runs) or "not recorded"),
-        ("Devices", _each(run.device for run in runs)),
-        ("Reported on", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"),
+        ("Devices", _each(_device(store, run) for run in runs)),
+        ("Reported on", _machine()),
         ("Versions", ", ".join(_version(name) for name in VERSIONED)),
         ("Cost of the lane", _cost(runs)),
     ]
@@ -86,12 +90,46 @@ def _tokenizer(store: Store) -> str:
 
 
 def _trainer(experiment: Experiment, runs: list[RunResult]) -> str:
-    backends = _each(run.backend for run in runs) or experiment.training.backend
+    said = _each(_backend(experiment, run.backend) for run in runs) or _backend(experiment, experiment.training.backend)
+    batch = _each(f"{run.total_batch_size:,}" for run in runs) or str(experiment.training.total_batch_size)
     recipes = _each(run.recipe for run in runs)
-    batch = _each(f"{run.total_batch_size:,}" for run in runs)
-    return f"{backends}; {batch or experiment.training.total_batch_size} tokens a step" + (
-        f"; recipe {recipes}" if recipes else ""
+    return f"{said}; {batch} tokens a step" + (f"; settings but seed and horizon: {recipes}" if recipes else "")
+
+
+def _backend(experiment: Experiment, backend: str) -> str:
+    """Who trains: what its recipe or its code is called."""
+    if backend == "builtin":
+        return f"built-in, recipe {experiment.model.recipe}"
+    if backend == "nanochat":
+        flags = experiment.training.checkout_flags
+        return f"the nanochat checkout at {experiment.training.nanochat_dir}{', with ' + flags if flags else ''}"
+    if backend == "simulated":
+        return "simulated: curves drawn from a loss surface, nothing was trained"
+    return backend
+
+
+def _device(store: Store, run: RunResult) -> str:
+    """A run's device, and in what numbers it computed there."""
+    spec = trained_spec(store.locations.runs_dir, run)
+    if spec is None or spec.backend != "builtin":
+        return run.device
+    return f"{run.device}, {spec.dtype}{', compiled' if spec.compile else ''}"
+
+
+def _machine() -> str:
+    """The machine that the page is made on, which is the one that trained where no engine is set."""
+    return (
+        f"{platform.system()} {platform.machine()}, {_processor()}{os.cpu_count()} cores, Python "
+        f"{platform.python_version()}"
     )
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip() + ", "
+    return f"{platform.processor()}, " if platform.processor() else ""
 
 
 def _cost(runs: list[RunResult]) -> str:

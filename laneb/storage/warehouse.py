@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TABLE = "lane_b_inference_schema"
 VERSION_TABLE = "lane_b_schema_version"
 SCHEMA_VERSION = 1
-_COMPARED = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "time_to_target_sec")
+_COMPARED = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "time_to_target_sec", "reached")
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
 # DuckDB refuses a second connection of another configuration within one process, so those take turns.
 _one_connection = threading.Lock()
@@ -167,12 +167,13 @@ class Warehouse:
 
         Returns:
             experiment, arm, runs, and medians over the current `ok` rows: ratio, threshold [bpb], min_val_bpb [bpb],
-            time_to_target_sec [s], of the runs that reached the threshold.
+            time_to_target_sec [s], of those of the runs that reached the threshold: `reached` many.
         """
         query = (
             "SELECT experiment, lane_b_decision AS arm, count(*) AS runs, median(chosen_ratio) AS ratio, "
             "median(target_metric_threshold) AS threshold, median(min_val_bpb) AS min_val_bpb, "
-            "median(time_to_target_sec_measured) AS time_to_target_sec, max(revision) AS revision "
+            "median(time_to_target_sec_measured) AS time_to_target_sec, "
+            "count(time_to_target_sec_measured) AS reached, max(revision) AS revision "
             f"FROM ({_current('TRUE')}) WHERE status = 'ok' GROUP BY ALL"
         )
         return self._select(query, [], columns=", ".join(_COMPARED))

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from laneb.planning import plan_of, runs_of
 from laneb.report.comparison import comparison_markdown, side_by_side
 from laneb.report.curves import lane_curves
 from laneb.report.lane import report_of
@@ -48,11 +49,12 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
     crossing_times = plotted(store, "crossing_times", crossing_times_figure(report.verdict))
     threshold = report.verdict.threshold
     curves = plotted(store, "curves", curves_figure(lane_curves(store, experiment, threshold), threshold))
-    experiments = side_by_side(warehouse)
+    experiments = side_by_side(warehouse, experiment.experiment, store.locations)
     markdown = report.markdown() + comparison_markdown(experiments)
     write_text(store.locations.summary_md, markdown)
     page = store.locations.report_html
-    write_text(page, report_page(report, store, experiments))
+    plan = plan_of(store.loaded, runs_of(store, store.loaded), neighbours=False)
+    write_text(page, report_page(report, store, experiments, plan))
     return materialized(
         report.verdict,
         path,

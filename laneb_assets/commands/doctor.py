@@ -13,13 +13,14 @@ from laneb.corpus.checkout import find_checkout
 from laneb.corpus.state import outputs_of, text_of
 from laneb.plan import PlannedRun, planned_runs
 from laneb.records.baseline import BaselineThreshold
+from laneb.report.answer import duration
 from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
 from laneb.storage.store import Store
 from laneb.training import hardware
 from laneb.training.estimate import estimate
 from laneb.training.nanochat import nanochat_command
 from laneb.training.spec import trained_with
-from laneb_assets.commands.plan import duration, show_plan
+from laneb_assets.commands.plan import show_plan
 from laneb_assets.home import checkout_home, fault_on_disk, foreign, home_in_use
 from laneb_assets.views.terminal import console
 

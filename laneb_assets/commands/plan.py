@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from laneb.records.plan import NextStep, Plan
+from laneb.records.plan import Plan
+from laneb.report.answer import duration
+from laneb.report.plan import assumptions, next_sentence, plan_columns, plan_rows
 from laneb.settings import SettingsError, find_knob, load_settings, validate_override
 from laneb.storage.overrides import write_overrides
 from laneb.storage.store import Store
@@ -48,33 +50,17 @@ def _set_next(profile: str | None, work_dir: str | None, plan: Plan) -> None:
 
 def show_plan(screen: Console, plan: Plan) -> None:
     """The plan as a table, what is wrong with the design, and the next step."""
-    gains = list(plan.forecasts[0].power)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("design")
-    for name in ("pairs", "horizons", "interval", *(f"power at {float(gain):.0%}" for gain in gains), "training"):
-        table.add_column(name, justify="right")
-    for row in plan.forecasts:
-        table.add_row(
-            row.name,
-            str(row.seeds),
-            str(row.horizons),
-            "none" if row.half_width is None else f"+-{row.half_width:.1%}",
-            *("not possible" if row.power[gain] is None else f"{row.power[gain]:.2f}" for gain in gains),
-            duration(row.train_sec),
-        )
+    for name in plan_columns(plan):
+        table.add_column(name, justify="left" if name == "design" else "right")
+    for row in plan_rows(plan):
+        table.add_row(*row)
     screen.print(table)
-    screen.print(f"Losses and spreads assumed: {escape(plan.assumed_from)}. Power: of an ACCEPT at the first look.")
+    screen.print(f"{escape(assumptions(plan))}.")
     for problem in plan.problems:
         screen.print(f"[yellow]![/] {escape(problem)}")
     if plan.next_step:
-        screen.print(f"next: {escape(_next(plan.next_step))}")
-
-
-def _next(step: NextStep) -> str:
-    return (
-        f"{step.what} ({step.key}={_listed(step.value)}), {duration(step.train_sec)} of training: the interval goes "
-        f"from +-{step.half_width_now:.1%} to about +-{step.half_width_then:.1%}. laneb plan --set-next keeps it"
-    )
+        screen.print(f"next: {escape(next_sentence(plan.next_step))}")
 
 
 def simulate_command(
@@ -115,10 +101,3 @@ def _shares(shares: Mapping[str, float]) -> str:
 
 def _listed(values: tuple[int, ...]) -> str:
     return ",".join(map(str, values))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

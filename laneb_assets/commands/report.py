@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from laneb.planning import plan_of, runs_of
 from laneb.report.comparison import side_by_side
 from laneb.settings import load_settings
 from laneb.storage.atomic import write_text
@@ -19,8 +20,10 @@ def report_command(profile: str | None, work_dir: str | None, *, show: bool) -> 
     settings = load_settings(profile, work_dir=work_dir)
     report = lane_report(settings)
     page = settings.locations.report_html
-    others = side_by_side(Warehouse(settings.locations.duckdb_path))
-    write_text(page, report_page(report, Store(settings.locations), others))
+    others = side_by_side(Warehouse(settings.locations.duckdb_path), settings.experiment, settings.locations)
+    store = Store(settings.locations)
+    plan = plan_of(settings, runs_of(store, settings), neighbours=False)
+    write_text(page, report_page(report, store, others, plan))
     click.echo(str(page))
     if show and not (isinstance(page, Path) and webbrowser.open(page.as_uri())):
         click.echo("laneb: no browser could be started here: open that file by hand.", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from laneb.records.base import finite
-from laneb.report.comparison import COMPARISON_COLUMNS, comparison_rows
+from laneb.report.comparison import COMPARISON_COLUMNS, comparison_rows, experiments
 from laneb.report.lane import ARM_COLUMNS, Report, report_of
 from laneb.settings import Settings, load_settings
 from laneb.storage.looks import read_looks
@@ -32,13 +32,19 @@ def experiments_command(profile: str | None, work_dir: str | None, *, as_json: b
     """Print every experiment of the DuckDB file, arm by arm."""
     settings = load_settings(profile, work_dir=work_dir)
     path = settings.locations.duckdb_path
-    arms = Warehouse(path).arms()
+    arms = experiments(Warehouse(path), settings.experiment, settings.locations)
     if as_json:
         _print_json({"duckdb_path": str(path), "arms": arms.to_dict("records")})
     elif arms.empty:
         click.echo(f"{path} has no rows of a candidate that ran well: materialize inference_schema (or run: laneb run)")
     else:
-        console().print(_table(COMPARISON_COLUMNS, comparison_rows(arms), left=("experiment", "arm")))
+        screen, rows = console(), comparison_rows(arms)
+        if screen.width < WIDE:
+            # `reached` says how many runs there are, too.
+            rows = [(*row[:2], *row[3:]) for row in rows]
+            screen.print(_table(NARROW_COMPARISON, rows, left=("experiment", "arm", "verdict"), close=True))
+        else:
+            screen.print(_table(COMPARISON_COLUMNS, rows, left=("experiment", "arm", "verdict")))
 
 
 def print_summary(settings: Settings) -> None:
@@ -64,6 +70,7 @@ def print_summary(settings: Settings) -> None:
 
 WIDE = 110
 """Columns that the whole table takes."""
+NARROW_COMPARISON = ("experiment", "arm", "reached", "ratio", "goal", "bpb", "time", "verdict")
 NARROW_COLUMNS = ("arm", "seed", "steps", "asked", "ratio", "bpb", "to goal", "pooled", "status")
 
 
@@ -72,10 +79,12 @@ def _narrow(row: Sequence[str]) -> tuple[str, ...]:
     return tuple(cell.partition(" (")[0] for cell in row)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str]) -> "Table":
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str], *, close: bool = False
+) -> "Table":
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=close)
     for name in header:
         table.add_column(name, justify="left" if name in left else "right")
     for row in rows:

@@ -12,10 +12,12 @@ from html import escape
 
 from laneb.records.base import utc_now
 from laneb.records.inference import Inference
+from laneb.records.plan import Plan
 from laneb.report.answer import CLOCK_MEANINGS
 from laneb.report.comparison import COMPARISON_COLUMNS
 from laneb.report.curves import lane_curves
 from laneb.report.lane import ARM_COLUMNS, TALLY_MEANING, Report
+from laneb.report.plan import assumptions, next_sentence, plan_columns, plan_rows
 from laneb.report.provenance import provenance_of
 from laneb.storage.store import Store
 from laneb_assets.views.curves import Chart, curve_charts, scripts
@@ -37,8 +39,11 @@ GATE_COLUMNS = ("gate", "state", "value", "limit", "what it found, and what to d
 SENSITIVITY_COLUMNS = ("what", "change", "ratio", "moved by", "status")
 
 
-def report_page(report: Report, store: Store, experiments: Sequence[Sequence[str]] = ()) -> str:
-    """The page's HTML, of what there is: plots that aren't made yet are left out, as a comparison of one experiment."""
+def report_page(
+    report: Report, store: Store, experiments: Sequence[Sequence[str]] = (), plan: Plan | None = None
+) -> str:
+    """The page's HTML, of what there is: plots that aren't made yet are left out, as are a comparison of one experiment
+    and a plan where none is given."""
     from laneb.records.experiment import Experiment
 
     experiment = store.read(Experiment) if store.has(Experiment) else None
@@ -55,6 +60,7 @@ def report_page(report: Report, store: Store, experiments: Sequence[Sequence[str
         else "",
         _ratio(report, inference, store) if inference is not None else "",
         _section("Warnings", "", _list(report.warnings)) if report.warnings else "",
+        "" if plan is None else _plan(plan),
         _section("Behind it", "", *(_still(store, name, caption) for name, caption in STILLS.items())),
         _section("Experiments side by side", "", _table(COMPARISON_COLUMNS, experiments)) if experiments else "",
         "" if experiment is None else _section("Where it comes from", "", _facts(provenance_of(store, experiment))),
@@ -133,6 +139,20 @@ def _ratio(report: Report, inference: Inference, store: Store) -> str:
             if sensitivity
             else []
         ),
+    )
+
+
+def _plan(plan: Plan) -> str:
+    """What further runs would bring."""
+    step = plan.next_step
+    return _section(
+        "The next run",
+        "What this design can be expected to find out when it is trained anew, and the run that narrows the ratio's "
+        "interval most per second.",
+        _paragraph(next_sentence(step)) if step else _paragraph("no single seed or horizon more narrows the interval"),
+        _list(plan.problems),
+        _table(plan_columns(plan), plan_rows(plan)),
+        f"<p class=note>{escape(assumptions(plan))}.</p>",
     )
 
 

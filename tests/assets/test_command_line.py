@@ -99,11 +99,13 @@ def test_summary_as_json_holds_winners_tally_and_verdict(finished_once) -> None:
 
 def test_experiments_that_share_a_table_are_shown_side_by_side(finished_lane) -> None:
     alone = laneb(finished_lane, "summary", "--all")
-    assert [line.split()[0] for line in alone.stdout.splitlines()] == ["experiment", "micro", "micro"]
+    assert [line.split()[0] for line in alone.stdout.splitlines()] == ["experiment", "micro", "micro", "micro"]
+    assert alone.stdout.splitlines()[1].split()[1:5] == ["baseline", "2", "2", "of"]
     rows = [row_from_values({"run_id": "r", "seed": 41, "lane_b_decision": "fallback", "status": "ok"})]
     finished_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)
     arms = json.loads(laneb(finished_lane, "summary", "--all", "--json").stdout)["arms"]
     assert {(arm["experiment"], arm["runs"]) for arm in arms} == {("micro", 2), ("other", 1)}
+    assert {arm["verdict"] for arm in arms if arm["experiment"] == "other"} == {None}
 
 
 def test_a_summary_before_any_run_says_what_to_do(lane) -> None:

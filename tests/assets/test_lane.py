@@ -221,5 +221,5 @@ def test_the_report_sets_experiments_that_share_a_table_side_by_side(finished_la
     rows = [row_from_values({"run_id": "r", "seed": 41, "lane_b_decision": "fallback", "status": "ok"})]
     finished_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)
     finished_lane.materialize("lane_b_summary")
-    assert "<td>other</td><td>fallback</td><td>1</td>" in page.read_text()
-    assert "| other | fallback | 1 |" in page.with_name("summary.md").read_text()
+    assert "<td>other</td><td>fallback</td><td>1</td><td>0 of 1</td>" in page.read_text()
+    assert "| other | fallback | 1 | 0 of 1 |" in page.with_name("summary.md").read_text()

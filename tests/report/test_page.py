@@ -59,6 +59,8 @@ def test_the_page_tells_what_ran_and_what_it_cost(simulated_once) -> None:
     assert facts["Cost of the lane"].startswith("13 runs, ")
     assert "laneb run --profile" in facts["Profile"]
     assert "dagster 1." in facts["Versions"]
+    assert facts["Trainer"].startswith("simulated: ") and "cores, Python 3." in facts["Reported on"]
+    assert len(facts["Code that ran"].rstrip("+")) == 40
 
 
 def test_curves_have_a_crossing_where_the_run_reaches_the_threshold(simulated_once) -> None:
@@ -82,6 +84,31 @@ def test_a_page_before_candidates_and_one_of_imported_rows_are_not_empty(finishe
     lane.store.locations.infer_json.unlink()
     imported = page_of(lane)
     assert "Imported rows only" in imported and "Seed tally" in imported
+
+
+def test_an_inconclusive_lane_and_a_fallback_lane_have_whole_pages(finished_simulated_lane, monkeypatch) -> None:
+    lane = finished_simulated_lane
+
+    def page_with(*steps: str, **variables: str) -> str:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        lane.store.write(Experiment.of(lane.settings))
+        outcomes = [lane.materialize(*step.split(":")) for step in (*steps, "inference_schema", "lane_b_summary")]
+        assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
+        return lane.store.locations.report_html.read_text(encoding="utf-8")
+
+    open_page = page_with(LANE_B_RUN_SEEDS="41")
+    assert "<b>INCONCLUSIVE</b>" in open_page and "Not settled: " in open_page and "paired seed" in open_page
+    page = page_with("ratio_inference", "candidate_runs:41", LANE_B_UNREACHABLE_MULT="0.01")
+    assert "<b>fallback</b>" in page and "No ratio to trust: " in page and "<td>fails (blocking)</td>" in page
+    for whole in (open_page, page):
+        assert all(title in whole for title in ("Curves", "Runs, arm by arm", "Gates", "Where it comes from"))
+        assert whole.count("<svg ") >= 2 and "data:image/png" in whole
+    assert "<td>fallback</td>" in page and "<td>confirmation</td>" not in page
+
+
+def test_the_page_plans_the_next_run(page) -> None:
+    assert "The next run" in page and "laneb plan --set-next keeps it" in page and "<th scope=col>power at 5%" in page
 
 
 def test_every_column_of_the_schema_has_a_meaning() -> None:

@@ -61,7 +61,10 @@ def test_experiments_are_compared_by_their_current_runs_that_ended_well(warehous
         warehouse.upsert("tiny", [current], ["f2"], skip_existing=True)
     warehouse.upsert("tiny", [row("failed", status="failed_nan", chosen_ratio=3.0)], ["f1"], skip_existing=True)
     warehouse.upsert("small", [row(lane_b_decision="fallback", chosen_ratio=5.0)], ["f1"], skip_existing=True)
-    shown = [("tiny", "inferred", "3", "2", "-", "-", "12.00 s"), ("small", "fallback", "1", "5", "-", "-", "-")]
+    shown = [
+        ("tiny", "inferred", "3", "2 of 3", "2", "-", "-", "12.00 s", "-"),
+        ("small", "fallback", "1", "0 of 1", "5", "-", "-", "-", "-"),
+    ]
     assert comparison_rows(warehouse.arms()) == shown
 
 

@@ -28,6 +28,7 @@ from laneb.model.scaling import count_parameters
 from laneb.records.base import utc_now
 from laneb.records.runs import RunResult, RunStatus, ValidationPoint
 from laneb.training import log_lines
+from laneb.training.code_version import code_commit
 from laneb.training.interruption import Interrupted
 from laneb.training.pipes import said_to_dagster
 from laneb.training.reporting import Reporter
@@ -177,4 +178,5 @@ class _Simulation:
             wall_time_sec=step * self.step_seconds,
             peak_mem_mib=0.0,
             device="simulated",
+            git_commit=code_commit(),
         )
