@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from laneb.records.corpus import TokenShards
+from laneb.training.checkout_knobs import customary_ratio
 from laneb.training.spec import RunSpec, lane_spec
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
         plans.append(PlannedRun(role, seeds, ratio if steps == -1 else None, first, shared))
 
     if baseline.source == "runs":
-        add("baseline", baseline.seeds, steps=baseline.num_iterations, ratio=baseline.customary_ratio)
+        add("baseline", baseline.seeds, steps=baseline.num_iterations, ratio=customary_ratio(settings))
     for steps in calibration.iterations:
         add("calibration", calibration.all_seeds, steps=steps)
-    add("fallback", settings.candidates.run_seeds, ratio=baseline.customary_ratio)
+    add("fallback", settings.candidates.run_seeds, ratio=customary_ratio(settings))
     return plans
 
 

@@ -16,6 +16,7 @@ from laneb.records.corpus import TokenShards
 from laneb.storage import roles
 from laneb.storage.atomic import StorageError
 from laneb.storage.products import baseline_role, calibration_role
+from laneb.training.checkout_knobs import customary_ratio
 from laneb.training.run_directory import trained_spec
 from laneb.training.spec import RunSpec, lane_spec
 
@@ -82,7 +83,7 @@ def wanted_spec(
 def wanted_baseline(store: Store, experiment: Experiment, seed: int) -> RunSpec:
     """The spec of a baseline."""
     baseline = experiment.baseline
-    return wanted_spec(store, experiment, seed=seed, steps=baseline.num_iterations, ratio=baseline.customary_ratio)
+    return wanted_spec(store, experiment, seed=seed, steps=baseline.num_iterations, ratio=customary_ratio(experiment))
 
 
 def wanted_runs(store: Store, experiment: Experiment, asset: str) -> Iterator[Wanted]:
@@ -162,7 +163,7 @@ def candidate_runs(store: Store, experiment: Experiment, inference: Inference) -
     found = roles.candidate_runs(store, experiment)
     runs: dict[tuple[Mode, int], RunResult] = {}
     earlier, missing = [], []
-    default_ratio = experiment.baseline.customary_ratio
+    default_ratio = customary_ratio(experiment)
     for seed in experiment.candidates.run_seeds:
         for candidate in plan_candidates(inference, seed=seed, default_ratio=default_ratio):
             run = found.get((candidate.mode, seed))

@@ -15,6 +15,7 @@ from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
 from laneb.report.answer import CLOCK_MEANINGS, Answer, answer_of
 from laneb.storage import roles
+from laneb.training.checkout_knobs import customary_ratio
 from laneb.wanted import CandidateRuns, baseline_runs, candidate_runs
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _planned(
     runs: dict[Mode, list[RunResult]] = {}
     requested: dict[str, float] = {}
     for seed in experiment.candidates.run_seeds:
-        for candidate in plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio):
+        for candidate in plan_candidates(inference, seed=seed, default_ratio=customary_ratio(experiment)):
             requested[candidate.mode] = requested[candidate.run_id] = candidate.ratio
             if (candidate.mode, seed) in found.runs:
                 runs.setdefault(candidate.mode, []).append(found.runs[candidate.mode, seed])

@@ -12,12 +12,12 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from laneb.corpus.checkout import Checkout, CheckoutError, find_checkout
-from laneb.knobs import ModelKnobs, TrainingKnobs
+from laneb.knobs import BaselineKnobs, ModelKnobs, TrainingKnobs
 from laneb.training.checkout_flags import Flag, FlagList, Value, read_flags
 
 UNKNOWN_UNLESS_TOLD = object()
@@ -148,6 +148,40 @@ def flag_of(name: str, flags: Mapping[str, Flag]) -> Flag | None:
     return next((flags[flag] for flag in names if flag in flags), None)
 
 
+class WithBaseline(Protocol):
+    """Settings, or their record: what the default ratio is read from."""
+
+    @property
+    def baseline(self) -> BaselineKnobs: ...
+    @property
+    def training(self) -> TrainingKnobs: ...
+    @property
+    def origins(self) -> Mapping[str, str]: ...
+
+
+def customary_ratio(settings: WithBaseline) -> float:
+    """The default ratio: as somebody set it, else a checkout's own where one trains, else the recipe's.
+
+    Versions that count all parameters in their ratio (before 2026-01-27) take it as a whole number; theirs is none of
+    ours.
+
+    Raises:
+        CheckoutError: a checkout trains and is not there.
+    """
+    training, baseline = settings.training, settings.baseline
+    if training.backend != "nanochat" or settings.origins.get("baseline.default_ratio") not in UNSET:
+        return baseline.customary_ratio
+    flags = read_flags(find_checkout(training.nanochat_dir, training.nanochat_python)).flags
+    flag = flags.get("target_param_data_ratio")
+    if flag is None or flag.kind != "float" or not isinstance(flag.default, (int, float)) or flag.default <= 0:
+        return baseline.customary_ratio
+    return float(flag.default)
+
+
+UNSET = ("default", "recipe", None)
+"""Origins of a knob that nobody set."""
+
+
 def _set_by_someone(model: ModelKnobs, training: TrainingKnobs, origins: Mapping[str, str] | None) -> frozenset[str]:
     if origins is None:
         return frozenset(model.model_fields_set | training.model_fields_set)
@@ -156,7 +190,7 @@ def _set_by_someone(model: ModelKnobs, training: TrainingKnobs, origins: Mapping
 
 def set_by_someone(origins: Mapping[str, str]) -> frozenset[str]:
     """Names of the model's and training's knobs that a profile, an override or the environment sets."""
-    keys = (key for key, origin in origins.items() if origin not in ("default", "recipe"))
+    keys = (key for key, origin in origins.items() if origin not in UNSET)
     return frozenset(key.partition(".")[2] for key in keys if key.startswith(("model.", "training.")))
 
 

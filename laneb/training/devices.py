@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import distributed
 
-from laneb.training.gpu_lease import lease_gpu
+from laneb.training.gpu_lease import lease_gpu, take_gpu
 from laneb.training.hardware import peak_resident_mib
 from laneb.training.interruption import ProcessLostError
 from laneb.training.peaks import bfloat16_peak
@@ -59,6 +59,10 @@ def _together() -> Iterator[None]:
         ) from error
 
 
+def _uuid(place: int) -> str:
+    return str(torch.cuda.get_device_properties(place).uuid)
+
+
 class Device:
     """Where tensors lie, and what the processes of a run do together.
 
@@ -92,13 +96,15 @@ class Device:
             # Slurm may show each process its own GPU only; torchrun shows all to all, and more processes share them.
             shared = self.kind == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > torch.cuda.device_count()
             if self.kind == "cuda":
-                local_rank %= torch.cuda.device_count()
+                first, local_rank = local_rank < torch.cuda.device_count(), local_rank % torch.cuda.device_count()
+                if first:
+                    self._lease = take_gpu(_uuid(local_rank))
                 torch.cuda.set_device(local_rank)
             distributed.init_process_group("nccl" if self.kind == "cuda" and not shared else "gloo")
             self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
             local_world = self._processes_here()
         elif self.kind == "cuda":
-            names = [str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())]
+            names = [_uuid(place) for place in range(torch.cuda.device_count())]
             local_rank, self._lease = lease_gpu(names, say, between)
             torch.cuda.set_device(local_rank)
         if spec.accumulation_steps % self.world:

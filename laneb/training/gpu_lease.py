@@ -13,6 +13,31 @@ from filelock import FileLock, Timeout
 POLL_SECONDS = 1.0
 
 
+def take_gpu(name: str, folder: Path | None = None) -> FileLock:
+    """The lock of the GPU that a process of several has been given; it is not waited for.
+
+    Processes of one run that waited, each for its own GPU, could hold what another run's wait for, and all for ever.
+
+    Raises:
+        ValueError: another run holds it.
+    """
+    lock = _lock(name, folder)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, PermissionError):
+        raise ValueError(
+            f"the GPU {name} of this machine is held by another run, and runs of several processes don't wait for "
+            "each other: train one at a time (LANE_B_PARALLEL_RUNS=1 and one slot in the pool training), or give each "
+            "its own GPUs with CUDA_VISIBLE_DEVICES"
+        ) from None
+    return lock
+
+
+def _lock(name: str, folder: Path | None) -> FileLock:
+    place = folder or Path(tempfile.gettempdir())
+    return FileLock(place / f"laneb_gpu_{re.sub('[^A-Za-z0-9-]', '_', name)}.lock", mode=0o666)
+
+
 def lease_gpu(
     names: Sequence[str], say: Callable[[str], None], between: Callable[[], None], folder: Path | None = None
 ) -> tuple[int, FileLock]:
@@ -29,11 +54,10 @@ def lease_gpu(
     Returns:
         The place in `names`, and the lock to hold while the GPU is used.
     """
-    folder = folder or Path(tempfile.gettempdir())
     waits = False
     while True:
         for place, name in enumerate(names):
-            lock = FileLock(folder / f"laneb_gpu_{re.sub('[^A-Za-z0-9-]', '_', name)}.lock", mode=0o666)
+            lock = _lock(name, folder)
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -10,6 +10,7 @@ from laneb.schema_rows import run_time_to_target, schema_rows
 from laneb.settings import Settings
 from laneb.storage.atomic import StorageError
 from laneb.storage.roles import candidate_role
+from laneb.training.checkout_knobs import customary_ratio
 from laneb.training.log_lines import times_to_target, tracking
 from laneb.wanted import candidate_runs as candidate_runs_of
 from laneb.wanted import wanted_spec
@@ -56,7 +57,7 @@ def candidate_runs(
     links: dict[str, object] = {}
     results: list[RunResult] = []
     runs_trained = 0
-    planned = plan_candidates(inference, seed=seed, default_ratio=experiment.baseline.customary_ratio)
+    planned = plan_candidates(inference, seed=seed, default_ratio=customary_ratio(experiment))
     for candidate in planned:
         role = candidate_role(candidate.mode, seed)
         spec = wanted_spec(store, experiment, seed=seed, ratio=candidate.ratio)
@@ -102,9 +103,7 @@ def inference_schema(context: dg.AssetExecutionContext, store: Stored, warehouse
         raise StorageError(
             " ".join(found.sentences) or "no candidate has run yet: materialize candidate_runs (or run: laneb run)."
         )
-    campaign = schema_rows(
-        inference, found.runs, experiment.candidates, default_ratio=experiment.baseline.customary_ratio
-    )
+    campaign = schema_rows(inference, found.runs, experiment.candidates, default_ratio=customary_ratio(experiment))
     frame = checked(context, SchemaRowsFrame, campaign.frame())
     written = warehouse.keep_campaign(
         experiment.experiment,

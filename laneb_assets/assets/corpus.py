@@ -18,6 +18,7 @@ from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.experiment import Experiment
 from laneb.settings import Settings
 from laneb.storage.store import Store
+from laneb.training.checkout_knobs import UNSET
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.resources import Stored
 from laneb_assets.views.metadata import materialized
@@ -65,8 +66,9 @@ def _checkout_tokenizer(store: Store, training: TrainingKnobs, corpus: Corpus, d
     sample = list(itertools.islice(corpus.documents(), SAMPLED_DOCUMENTS))
     directory = store.locations.corpus_dir / f"checkout_tokenizer_{name}"
     info = record_checkout_tokenizer(checkout, directory, dataset_id=dataset_id, sample=sample)
-    wanted = store.read(Experiment).data.vocab_size
-    if info.vocab_size != wanted:
+    experiment = store.read(Experiment)
+    wanted = experiment.data.vocab_size
+    if info.vocab_size != wanted and experiment.origins.get("data.vocab_size") not in UNSET:
         raise CheckoutError(
             f"LANE_B_VOCAB_SIZE={wanted}: nanochat takes its own tokenizer, and that of {checkout.directory} has "
             f"{info.vocab_size} tokens. Set LANE_B_VOCAB_SIZE={info.vocab_size}"

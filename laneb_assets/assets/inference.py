@@ -7,10 +7,12 @@ from laneb.inference import infer
 from laneb.model.scaling import ModelShape, count_parameters
 from laneb.records.baseline import BaselineThreshold
 from laneb.records.calibration import Calibration
+from laneb.records.corpus import TokenizerInfo
 from laneb.records.inference import Inference
 from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import DatasetStats
 from laneb.settings import Settings
+from laneb.training.checkout_knobs import customary_ratio
 from laneb.training.spec import trained_with
 from laneb.wanted import baseline_runs, calibration_runs
 from laneb_assets.assets.declaring import lane_asset
@@ -21,9 +23,11 @@ from laneb_assets.views.plots import loss_curve_figure, plotted
 
 def inference_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """What the ratio counts, and the ratio."""
-    shape = ["model", "data", *(["training"] if settings.training.backend == "nanochat" else [])]
+    # A checkout brings its own defaults and its own tokenizer.
+    checkout = settings.training.backend == "nanochat"
+    shape, vocabulary = ["model", "data", *(["training"] if checkout else [])], ["tokenizer"] if checkout else []
     return [
-        lane_asset(settings, scaling_params, group="inference", sections=shape, kinds=["python"]),
+        lane_asset(settings, scaling_params, group="inference", deps=vocabulary, sections=shape, kinds=["python"]),
         lane_asset(
             settings,
             ratio_inference,
@@ -39,7 +43,9 @@ def scaling_params(store: Stored) -> dg.MaterializeResult:
     """The parameter counts of the model's shape; the ratio counts transformer matrices and head."""
     experiment = store.experiment()
     model = trained_with(experiment.model, experiment.training, experiment.origins).model
-    record = count_parameters(ModelShape.of(model, experiment.data.vocab_size))
+    own = experiment.training.backend == "nanochat"
+    vocabulary = store.read(TokenizerInfo).vocab_size if own else experiment.data.vocab_size
+    record = count_parameters(ModelShape.of(model, vocabulary))
     path = store.write(record)
     return materialized(record, path, n_scaling_params=record.n_scaling_params, total_params=record.param_counts.total)
 
@@ -58,7 +64,7 @@ def ratio_inference(context: dg.AssetExecutionContext, store: Stored) -> dg.Mate
         baselines=baseline_runs(store, experiment),
         runs=calibration_runs(store, experiment),
         inference=experiment.inference,
-        default_ratio=experiment.baseline.customary_ratio,
+        default_ratio=customary_ratio(experiment),
         required_seeds=experiment.baseline.seeds,
         threshold_offset=None if explicit is not None else experiment.threshold.threshold_offset,
     )

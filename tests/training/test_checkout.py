@@ -8,6 +8,8 @@ import pytest
 from stand_in_checkout import write_checkout
 
 from laneb.corpus.checkout import Checkout, CheckoutError, find_checkout
+from laneb.settings import Settings, load_settings
+from laneb.training.checkout_knobs import customary_ratio
 
 
 def test_an_interpreter_is_the_given_one_else_the_checkouts_else_this_one(tmp_path: Path):
@@ -89,3 +91,18 @@ def test_the_file_that_reads_early_versions_settings_is_part_of_what_trains(tmp_
     before = checkout.code_fingerprint
     (tmp_path / "nanochat" / "configurator.py").write_text("# another")
     assert checkout.code_fingerprint != before
+
+
+@pytest.mark.parametrize(("version", "ratio"), [("2026-02", 10.5), ("2026-07", 12.0), ("2025-11", 10.5)])
+def test_the_default_ratio_is_the_checkouts_where_nobody_set_one(tmp_path: Path, version, ratio):
+    # That of 2025 counts other parameters.
+    checkout = write_checkout(tmp_path / "nanochat", version=version)
+    (tmp_path / "mine.toml").write_text('experiment = "mine"')
+    knobs = {"LANE_B_BACKEND": "nanochat", "LANE_B_NANOCHAT_DIR": str(checkout), "NANOCHAT_BASE_DIR": str(tmp_path)}
+
+    def settings(**more: str) -> Settings:
+        return load_settings(str(tmp_path / "mine.toml"), environ=knobs | more)
+
+    assert customary_ratio(settings()) == ratio
+    assert customary_ratio(settings(LANE_B_DEFAULT_RATIO="7")) == 7.0
+    assert customary_ratio(settings(LANE_B_BACKEND="builtin")) == 10.5

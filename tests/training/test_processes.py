@@ -2,7 +2,7 @@
 
 import pytest
 
-from laneb.training.gpu_lease import lease_gpu
+from laneb.training.gpu_lease import lease_gpu, take_gpu
 from laneb.training.out_of_memory import fewer_rows, is_out_of_memory, out_of_memory
 from laneb.training.processes import adopt_launcher
 
@@ -47,6 +47,17 @@ def test_runs_at_once_get_a_gpu_each_and_the_next_one_waits(tmp_path):
     place, lock = lease_gpu(["GPU-a", "GPU-b"], said.append, one_ends, tmp_path)
     assert place == 1 and said == ["waits for a GPU: other runs hold all 2 of this machine"]
     lock.release()
+
+
+def test_a_gpu_that_another_run_holds_is_refused_to_one_of_several_processes(tmp_path):
+    lock = take_gpu("GPU-a", tmp_path)
+    with pytest.raises(ValueError, match=r"GPU GPU-a of this machine is held by another run.*CUDA_VISIBLE_DEVICES"):
+        take_gpu("GPU-a", tmp_path)
+    place, other = lease_gpu(["GPU-a", "GPU-b"], lambda sentence: None, lambda: None, tmp_path)
+    assert place == 1
+    other.release()
+    lock.release()
+    take_gpu("GPU-a", tmp_path).release()
 
 
 def test_memory_that_ran_out_is_one_sentence_with_the_batch_to_try(runs):
