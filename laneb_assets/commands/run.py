@@ -14,6 +14,7 @@ from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
 from laneb.training.launch import training_command
 from laneb.training.trackers import OFF, check_trackers
+from laneb_assets.views.lane_progress import LaneProgress
 from laneb_assets.views.terminal import Terminal, describe
 
 
@@ -35,7 +36,9 @@ def run_command(
     log_path = settings.locations.local_dir / "laneb_run.log"
     instance = open_instance()
     trained = 0
-    with faults_explained(home_in_use()), Terminal(log_path, settings.locations.runs_dir) as terminal, instance:
+    lane = LaneProgress.of(settings)
+    shown = Terminal(log_path, settings.locations.runs_dir, lane)
+    with faults_explained(home_in_use()), shown as terminal, instance:
         terminal.console.print(f"[bold]Lane B[/bold]  {settings.experiment}  {settings.locations.work_dir}")
         for name in settings.ignored_variables:
             terminal.console.print(f"{name} is set and ignored: it decides nothing here.", style="dim")

@@ -13,7 +13,7 @@ from laneb.settings import Settings, load_settings
 from laneb.storage.looks import read_looks
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
-from laneb_assets.views.terminal import console
+from laneb_assets.views.terminal import WIDE, console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,8 +68,6 @@ def print_summary(settings: Settings) -> None:
         screen.print(f"[yellow]![/] {escape(warning)}", soft_wrap=whole)
 
 
-WIDE = 110
-"""Columns that the whole table takes."""
 NARROW_COMPARISON = ("experiment", "arm", "reached", "ratio", "goal", "bpb", "time", "verdict")
 NARROW_COLUMNS = ("arm", "seed", "steps", "asked", "ratio", "bpb", "to goal", "pooled", "status")
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,11 +18,15 @@ from typing_extensions import Self
 
 from laneb.training.progress import Follower
 from laneb.training.run_directory import EVENTS, RESULT
+from laneb_assets.views.lane_progress import LaneProgress
 from laneb_assets.views.progress import listeners
 
 SHOWN_NUMBERS = 4
 _POLL_SECONDS = 0.2
 
+
+WIDE, LABEL, NARROW_LABEL = 110, 34, 26
+"""Columns from which a window counts as wide, and those of a step's label in one and in a narrow one."""
 
 PLAIN_WIDTH = 160
 """Columns of what is written to a file or a pipe, which no window folds."""
@@ -40,9 +45,10 @@ class Terminal:
     object keeps the real ones.
     """
 
-    def __init__(self, log_path: Path, runs_dir: Path) -> None:
+    def __init__(self, log_path: Path, runs_dir: Path, lane: LaneProgress) -> None:
         self._log_path = log_path
         self._runs_dir = runs_dir
+        self._lane = lane
         self._saved: tuple[int, int] | None = None
         self._out: TextIO = sys.stdout
         self.console = console()
@@ -73,9 +79,16 @@ class Terminal:
         self.console = console()
 
     def line(self, mark: str, label: str, seconds: float, text: str, style: str = "") -> None:
-        """A step's line."""
+        """A step's line; what does not fit into the window stands below, whole word by whole word."""
         took = f"{seconds:6.1f} s" if seconds else " " * 8
-        self.console.print(f"{mark} {escape(label):<34} {took}  {escape(text)}", style=style)
+        wide = not self.console.is_terminal or self.console.width >= WIDE
+        head = f"{mark} {label:<{LABEL if wide else NARROW_LABEL}} {took}  " if label else f"{mark} "
+        if self.console.is_terminal:
+            rows = textwrap.wrap(
+                text, max(20, self.console.width - len(head)), break_long_words=False, break_on_hyphens=False
+            )
+            text = ("\n" + " " * len(head)).join(rows)
+        self.console.print(escape(head + text), style=style)
 
     @contextlib.contextmanager
     def watching(self, label: str) -> Iterator[None]:
@@ -85,7 +98,7 @@ class Terminal:
             return
         progress = Progress(
             TextColumn("  {task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if self.console.width >= WIDE else 10),
             TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,
@@ -101,7 +114,8 @@ class Terminal:
                 progress.update(task, total=total, completed=at, note=escape(note))
 
             listeners.append(follow)
-            watcher = threading.Thread(target=_watch, args=(progress, task, self._runs_dir, done), daemon=True)
+            watched = (progress, task, self._runs_dir, self._lane, done)
+            watcher = threading.Thread(target=_watch, args=watched, daemon=True)
             watcher.start()
             try:
                 yield
@@ -124,7 +138,7 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
-def _watch(progress: Progress, task: Any, runs_dir: Path, done: threading.Event) -> None:
+def _watch(progress: Progress, task: Any, runs_dir: Path, lane: LaneProgress, done: threading.Event) -> None:
     """Follow the run whose events grew last after now."""
     since = time.time()
     followers: dict[Path, Follower] = {}
@@ -135,8 +149,9 @@ def _watch(progress: Progress, task: Any, runs_dir: Path, done: threading.Event)
         follower = followers.setdefault(newest, Follower(newest))
         follower.poll()
         run = follower.progress
-        finished = sum(1 for _ in runs_dir.glob(f"*/{RESULT}"))
-        note = f"{newest.name} (run {finished + 1})  {run.sentence()}"
+        # A run of another fingerprint, set aside, has it behind the name.
+        finished = {path.parent.name for path in runs_dir.glob(f"*/{RESULT}") if "." not in path.parent.name}
+        note = lane.note(newest.name, run, finished - {newest.name})
         progress.update(task, total=run.steps, completed=run.step, note=note)
 
 

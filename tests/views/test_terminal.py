@@ -9,8 +9,10 @@ from pathlib import Path
 PROGRAM = """
 import sys
 from pathlib import Path
+from laneb_assets.views.lane_progress import LaneProgress
 from laneb_assets.views.terminal import Terminal
-with Terminal(Path(sys.argv[1]), Path(sys.argv[2])) as terminal, terminal.watching("baseline_runs [41]"):
+lane = LaneProgress({}, 0, 1)
+with Terminal(Path(sys.argv[1]), Path(sys.argv[2]), lane) as terminal, terminal.watching("baseline_runs [41]"):
     print("noise of a library", file=sys.stderr, flush=True)
     print("more of it", flush=True)
 """
