@@ -22,7 +22,7 @@ from laneb.training.nanochat import nanochat_command
 from laneb.training.spec import trained_with
 from laneb_assets.commands.plan import show_plan
 from laneb_assets.home import checkout_home, fault_on_disk, foreign, home_in_use
-from laneb_assets.views.terminal import console
+from laneb_assets.views.terminal import WIDE, console
 
 PACKAGES = (
     "dagster", "dagster-webserver", "dagster-pandas", "torch", "numpy", "scipy", "optuna", "pandas", "duckdb",
@@ -54,15 +54,22 @@ def _settings(screen: Console, settings: Settings) -> None:
     for section in SECTIONS:
         _heading(screen, f"[{section.title}]".replace("[", r"\["))
         table = Table(box=None, show_header=False, pad_edge=False)
+        wide = screen.width >= WIDE
+        for _ in range(4 if wide else 3):
+            table.add_column(overflow="fold")
         if section.title == "places":
             for name, path in places:
-                table.add_row(name, escape(str(path)), settings.origins.get(f"places.{name}", "default"), "")
+                origin = settings.origins.get(f"places.{name}", "default")
+                table.add_row(name, escape(str(path)), origin if wide else origin.partition(" ")[0])
         else:
             values = settings.section(section.title)
             for knob in (knob for knob in all_knobs() if knob.section == section.title):
                 value = getattr(values, knob.name)
                 shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                table.add_row(knob.name, escape(shown), settings.origins[knob.key], knob.env)
+                origin = settings.origins[knob.key]
+                # A narrow window has no room for the variables, which `laneb knobs` tells, nor for the profile's path.
+                told = (origin, knob.env) if wide else (origin.partition(" ")[0],)
+                table.add_row(knob.name, escape(shown), *told)
         screen.print(table)
     for name in settings.ignored_variables:
         screen.print(f"[yellow]![/] {name} is set and ignored: it decides nothing here.")
@@ -128,12 +135,14 @@ def _checkout(screen: Console, settings: Settings) -> None:
 def _plan(screen: Console, settings: Settings) -> None:
     _heading(screen, "runs")
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("run", "seeds", "steps", "batch", "tokens", "ratio requested", "realised", "time each", "memory"):
+    # Steps times batch, which a narrow window has no room for.
+    tokens = ("tokens",) if screen.width >= WIDE else ()
+    for name in ("run", "seeds", "steps", "batch", *tokens, "ratio requested", "realised", "time each", "memory"):
         table.add_column(name, justify="left" if name in ("run", "seeds") else "right")
     plans = planned_runs(settings)
     total = 0.0
     for plan in plans:
-        seconds = _row(table, plan)
+        seconds = _row(table, plan, tokens=bool(tokens))
         if plan.role != "fallback":
             total += seconds * (len(plan.seeds) - plan.shared)
     screen.print(table)
@@ -164,7 +173,7 @@ def _size(count: float) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def _row(table: Table, plan: PlannedRun) -> float:
+def _row(table: Table, plan: PlannedRun, *, tokens: bool) -> float:
     cost = estimate(plan.spec)
     spec = plan.spec
     shared = f" ({plan.shared} shared)" if plan.shared else ""
@@ -173,7 +182,7 @@ def _row(table: Table, plan: PlannedRun) -> float:
         ",".join(map(str, plan.seeds)) + shared,
         f"{spec.steps:,}",
         f"{spec.total_batch_size:,}",
-        f"{spec.steps * spec.total_batch_size:,}",
+        *([f"{spec.steps * spec.total_batch_size:,}"] if tokens else []),
         "-" if plan.requested_ratio is None else f"{plan.requested_ratio:.4g}",
         f"{spec.realised_ratio:.4g}",
         duration(cost.seconds),

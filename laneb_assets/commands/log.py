@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from laneb.training.log import LogError, NoLogError, TrainingLog, parse_logs
-from laneb_assets.views.terminal import console
+from laneb_assets.views.terminal import WIDE, console
 
 
 def log_command(files: Sequence[str], *, as_json: bool, threshold: float | None) -> int:
@@ -42,15 +42,20 @@ def _print_table(logs: Sequence[TrainingLog]) -> None:
     from rich.table import Table
 
     several = any(log.runs > 1 for log in logs)
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     headers = ["log", "seed", "status", "steps", "ratio", "min bpb", "final bpb", "to target", "extrapolated", "tok/s"]
     headers[1:1] = ["run"] if several else []
+    screen = console()
+    # A narrow window has room for what an answer is taken from.
+    left_out = {"final bpb", "extrapolated"} if screen.width < WIDE else set[str]()
     for header in headers:
-        table.add_column(header, justify="left" if header in ("log", "status") else "right", overflow="fold")
+        if header not in left_out:
+            left = header in ("log", "status")
+            table.add_column(header, justify="left" if left else "right", overflow="fold", no_wrap=header != "log")
     for log in logs:
         row = log.to_json_dict()
         measured = row["time_to_target_sec_interpolated"] or row["time_to_target_sec_measured"]
-        table.add_row(
+        cells = [
             str(row["path"]).rsplit("/", 1)[-1],
             *([f"{log.run} of {log.runs}"] if several else []),
             _text(row["seed"]),
@@ -62,8 +67,9 @@ def _print_table(logs: Sequence[TrainingLog]) -> None:
             _text(measured, ".1f", " s"),
             _text(row["time_to_target_sec_extrapolated"], ".1f", " s"),
             _text(row["tok_per_sec_median"], ",.0f"),
-        )
-    console().print(table)
+        ]
+        table.add_row(*(cell for header, cell in zip(headers, cells, strict=True) if header not in left_out))
+    screen.print(table)
 
 
 def _text(value: object, form: str = "", unit: str = "") -> str:

@@ -34,7 +34,8 @@ PLAIN_WIDTH = 160
 
 def console(file: TextIO | None = None) -> Console:
     """A console for people: as wide as their window, or wide enough where there is none. Honours NO_COLOR."""
-    made = Console(file=file, highlight=False, soft_wrap=True)
+    # In a window lines break between words; what is written to a file or a pipe is left whole.
+    made = Console(file=file, highlight=False)
     return made if made.is_terminal else Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
 
 
