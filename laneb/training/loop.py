@@ -24,7 +24,7 @@ from laneb.training.evaluation import bits_per_byte, loss_by_context
 from laneb.training.interruption import Interrupted
 from laneb.training.out_of_memory import is_out_of_memory
 from laneb.training.rows import rows_of
-from laneb.training.run_directory import CHECKPOINTS, WEIGHTS
+from laneb.training.run_directory import CHECKPOINTS, WEIGHTS, told_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -336,18 +336,8 @@ class Training:
         typical = progress.median_step_seconds
         return RunResult(
             timestamp_utc=utc_now(),
-            run_id=spec.run_id,
-            fingerprint=spec.fingerprint,
-            recipe=spec.recipe,
-            backend=spec.backend,
-            seed=spec.seed,
-            depth=spec.depth,
-            max_seq_len=spec.max_seq_len,
-            device_batch_size=spec.device_batch_size,
-            total_batch_size=spec.total_batch_size,
-            n_scaling_params=spec.n_scaling_params,
+            **told_by(spec),
             steps=progress.step,
-            warmdown_ratio=spec.warmdown_ratio,
             status=self.status,
             val_curve=tuple(progress.curve),
             context_losses=context_losses,

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -151,6 +151,13 @@ def write_result(run_dir: Path, result: RunResult) -> RunResult:
     whole = result.model_copy(update={"log_path": LOG, "log_checksum": checksum, "attempt": _attempt(run_dir)})
     write_text(run_dir / RESULT, whole.to_json())
     return whole
+
+
+def told_by(spec: RunSpec) -> dict[str, Any]:
+    """What the result of a run repeats of its spec."""
+    same = ("run_id", "fingerprint", "recipe", "backend", "seed", "depth", "max_seq_len", "device_batch_size",
+            "total_batch_size", "n_scaling_params", "warmdown_ratio")  # fmt: skip
+    return {name: getattr(spec, name) for name in same}
 
 
 def unwritable(path: Path, error: OSError) -> ValueError:

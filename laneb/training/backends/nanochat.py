@@ -28,7 +28,7 @@ from laneb.training.logs.grammar import LogLine, TrainLine, ValidationLine, as_n
 from laneb.training.logs.reader import LogReader
 from laneb.training.nanochat import NanochatCommand, nanochat_command
 from laneb.training.pipes import said_to_dagster
-from laneb.training.run_directory import EVENTS, LOG, held, prepare_held, unwritable, write_result
+from laneb.training.run_directory import EVENTS, LOG, held, prepare_held, told_by, unwritable, write_result
 from laneb.training.trackers import Trackers, trackers_of
 
 if TYPE_CHECKING:
@@ -283,19 +283,11 @@ def _result(spec: RunSpec, run_dir: Path, command: NanochatCommand, wall_seconds
             f"{spec.run_id}: the training script ended without its last line, Minimum validation bpb; see "
             f"{run_dir / LOG}. Materialize it again"
         )
+    said = {"total_batch_size": log.total_batch_size, "n_scaling_params": log.n_scaling_params}
+    counted = {name: count for name, count in said.items() if count}
     return run_result_from_log(
         log,
-        run_id=spec.run_id,
-        fingerprint=spec.fingerprint,
-        recipe=spec.recipe,
-        backend="nanochat",
-        seed=spec.seed,
-        depth=spec.depth,
-        max_seq_len=spec.max_seq_len,
-        device_batch_size=spec.device_batch_size,
-        warmdown_ratio=spec.warmdown_ratio,
-        total_batch_size=log.total_batch_size or spec.total_batch_size,
-        n_scaling_params=log.n_scaling_params or spec.n_scaling_params,
+        **told_by(spec) | counted,
         device=spec.device,
         wall_time_sec=wall_seconds,
         git_commit=command.checkout.commit,

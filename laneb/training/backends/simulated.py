@@ -32,7 +32,7 @@ from laneb.training.code_version import code_commit
 from laneb.training.interruption import Interrupted
 from laneb.training.pipes import said_to_dagster
 from laneb.training.reporting import Reporter
-from laneb.training.run_directory import held, prepare_held, write_result
+from laneb.training.run_directory import held, prepare_held, told_by, write_result
 from laneb.training.surface import START_BPB, Surface
 from laneb.training.trackers import trackers_of
 
@@ -157,18 +157,8 @@ class _Simulation:
         self.reporter.ended(status, step, lines)
         return RunResult(
             timestamp_utc=utc_now(),
-            run_id=spec.run_id,
-            fingerprint=spec.fingerprint,
-            recipe=spec.recipe,
-            backend=spec.backend,
-            seed=spec.seed,
-            depth=spec.depth,
-            max_seq_len=spec.max_seq_len,
-            device_batch_size=spec.device_batch_size,
-            total_batch_size=spec.total_batch_size,
-            n_scaling_params=spec.n_scaling_params,
+            **told_by(spec),
             steps=step,
-            warmdown_ratio=spec.warmdown_ratio,
             status=status,
             val_curve=tuple(self.curve),
             final_train_loss=self._train_loss(step) if finished else None,
