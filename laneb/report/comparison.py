@@ -44,7 +44,10 @@ def experiments(warehouse: Warehouse, experiment: str, locations: Locations) -> 
         decided = {look.mode: look.decision for look in read_looks(warehouse, str(name))}
         here = locations if name == experiment else locate(Places(base_dir=str(locations.base_dir)), str(name))
         rows += _baselines(str(name), replace(here, local_dir=locations.local_dir))
-        rows += [dict(row, verdict=decided.get(row["arm"])) for row in own.to_dict("records")]
+        rows += [
+            {**{str(column): value for column, value in row.items()}, "verdict": decided.get(row["arm"])}
+            for row in own.to_dict("records")
+        ]
     frame: pd.DataFrame = pd.DataFrame(rows, columns=[*arms.columns, "verdict"])
     return frame
 

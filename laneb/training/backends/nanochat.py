@@ -284,7 +284,7 @@ def _result(spec: RunSpec, run_dir: Path, command: NanochatCommand, wall_seconds
             f"{run_dir / LOG}. Materialize it again"
         )
     said = {"total_batch_size": log.total_batch_size, "n_scaling_params": log.n_scaling_params}
-    counted = {name: count for name, count in said.items() if count}
+    counted: dict[str, Any] = {name: count for name, count in said.items() if count}
     return run_result_from_log(
         log,
         **told_by(spec) | counted,
