@@ -50,19 +50,8 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     places: ClassVar[frozenset[str]] = frozenset(
-        {
-            "shards_path",
-            "nanochat_dir",
-            "nanochat_python",
-            "nanochat_told",
-            "nanochat_arguments",
-            "nanochat_launcher",
-            "checkpoint_every",
-            "wandb_run_base",
-            "trackers",
-            "keep_model",
-            "intent", "attempt",
-        }
+        {"shards_path", "nanochat_dir", "nanochat_python", "nanochat_told", "nanochat_arguments", "nanochat_launcher",
+         "checkpoint_every", "wandb_run_base", "trackers", "keep_model", "intent", "attempt"}
     )  # fmt: skip
     """Fields that say where or how often, not what: left out of the fingerprint."""
     newer: ClassVar[frozenset[str]] = frozenset(
