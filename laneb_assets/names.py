@@ -11,6 +11,9 @@ SETTINGS = "settings"
 TRAINED = ("baseline_runs", "calibration_runs", "candidate_runs")
 """The assets whose partitions are training runs."""
 
+TRAINING_POOL = "training"
+"""Dagster's pool of what trains: its limit bounds how many do at once, however they were started."""
+
 EXPERIMENT_TAG = "laneb/experiment"
 """On assets, and on the runs of jobs: whose they are. A job launched by its name selects no assets that would tell."""
 

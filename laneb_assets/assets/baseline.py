@@ -13,6 +13,7 @@ from laneb.storage.results import read_results, results_fingerprint
 from laneb.storage.store import Store
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, tracker_links
+from laneb_assets.names import TRAINING_POOL
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Repeat, Stored, Training
 from laneb_assets.views.frames import BaselineResultsFrame, checked, column_schema
@@ -31,7 +32,7 @@ def baseline_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         sections=["model", "training", "baseline"],
         partitions=partitions_of(settings).baseline_seed,
         kinds=["pytorch"],
-        pool="training",
+        pool=TRAINING_POOL,
     )
     results = lane_asset(
         settings,

@@ -9,6 +9,7 @@ from laneb.storage import roles
 from laneb.storage.products import horizon_and_seed
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.assets.training_runs import keep, run_curves, run_metadata, tracker_links
+from laneb_assets.names import TRAINING_POOL
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Repeat, Stored, Training
 from laneb_assets.views.metadata import materialized
@@ -26,7 +27,7 @@ def calibration_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             sections=["model", "training"],
             partitions=partitions_of(settings).horizon_and_seed,
             kinds=["pytorch"],
-            pool="training",
+            pool=TRAINING_POOL,
         ),
         lane_asset(
             settings,

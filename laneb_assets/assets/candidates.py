@@ -16,6 +16,7 @@ from laneb.wanted import candidate_runs as candidate_runs_of
 from laneb.wanted import wanted_spec
 from laneb_assets.assets.declaring import lane_asset
 from laneb_assets.assets.training_runs import keep, run_curves, tracker_links
+from laneb_assets.names import TRAINING_POOL
 from laneb_assets.partitions import partitions_of
 from laneb_assets.resources import Duck, Repeat, Stored, Training
 from laneb_assets.views.frames import SchemaRowsFrame, checked, inference_schema_columns
@@ -33,7 +34,7 @@ def candidate_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             sections=["model", "training"],
             partitions=partitions_of(settings).run_seed,
             kinds=["pytorch"],
-            pool="training",
+            pool=TRAINING_POOL,
         ),
         lane_asset(
             settings,

@@ -1,7 +1,8 @@
 """Partitions of one level side by side, each in a process of its own.
 
 Threads deadlock in Dagster's logging, and a process that only waits for a training run costs a core nothing. Each opens
-the instance and the definitions anew, takes about 200 MB, and works off one partition after another.
+the instance and the definitions once, takes about 200 MB of which most is shared, and works off one partition after
+another, of this level and of later ones.
 """
 
 import multiprocessing
@@ -9,65 +10,112 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import dagster as dg
 
 from laneb.settings import Settings, load_settings
 from laneb_assets.lane_run.steps import Outcome, Step
-
-LOOK_SECONDS = 0.5
-
+from laneb_assets.names import TRAINING_POOL
 
 _opened: list[Callable[[Step], Outcome]] = []
 """In a process of the pool: what materializes a step, once it was opened."""
 
 
-def materialize_side_by_side(
-    settings: Settings,
-    instance: dg.DagsterInstance,
-    steps: Sequence[Step],
-    lane_run: str,
-    before: Callable[[Step], None],
-) -> Iterator[Outcome]:
-    """Materialize partitions that don't need each other, as many at once as the settings say.
-
-    After a failure nothing more is begun, and what runs is waited for.
+class SideBySide:
+    """Processes that materialize partitions which don't need each other; started when the first is needed.
 
     Args:
-        settings: the experiment.
+        settings: the experiment; they say how many at once.
         instance: where runs and materializations are kept; not an ephemeral one.
-        steps: the partitions.
         lane_run: what joins the runs of one `laneb run`.
-        before: called with each one when it is handed to a process.
-
-    Yields:
-        Each one's outcome, in the order in which they end.
-
-    Raises:
-        KeyboardInterrupt: told to stop; runs that were training have checkpoints.
     """
-    work_dir = str(settings.locations.work_dir)
-    given = (settings.profile, dict(settings.overrides), work_dir, instance.get_ref(), lane_run, os.getpid())
-    count = min(settings.engine.parallel_runs, len(steps))
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _open, given) as processes:
-        waiting, running = list(steps), dict[Future[Outcome], Step]()
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance, lane_run: str) -> None:
+        self._settings, self._instance, self._lane_run = settings, instance, lane_run
+        self._count = settings.engine.parallel_runs
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "SideBySide":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _processes(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            _make_room(self._instance, self._count)
+            settings, reference = self._settings, self._instance.get_ref()
+            given = (settings.profile, dict(settings.overrides), str(settings.locations.work_dir), reference)
+            # Who makes the processes has the environment of its own start.
+            given = (*given, self._lane_run, dict(os.environ))
+            self._pool = ProcessPoolExecutor(self._count, _context(), _open, given)
+        return self._pool
+
+    def materialize(self, steps: Sequence[Step], before: Callable[[Step], None]) -> Iterator[Outcome]:
+        """Materialize partitions, as many at once as there are processes.
+
+        After a failure nothing more is begun, and what runs is waited for.
+
+        Args:
+            steps: the partitions.
+            before: called with each one when it is handed to a process.
+
+        Yields:
+            Each one's outcome, in the order in which they end.
+
+        Raises:
+            KeyboardInterrupt: told to stop; runs that were training have checkpoints.
+        """
+        processes, waiting, running = self._processes(), list(steps), dict[Future[Outcome], Step]()
         try:
             while waiting or running:
-                while waiting and len(running) < count:
+                while waiting and len(running) < self._count:
                     step = waiting.pop(0)
                     before(step)
                     running[processes.submit(_materialize, step)] = step
-                ended = next(as_completed(running))
-                del running[ended]
-                outcome = ended.result()
-                if outcome.state == "failed":
-                    waiting.clear()
-                yield outcome
+                for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcome = _outcome(running.pop(ended), ended)
+                    if outcome.state == "failed":
+                        waiting.clear()
+                    yield outcome
         except BaseException:
             _interrupt_children()
             raise
+
+
+def _outcome(step: Step, ended: "Future[Outcome]") -> Outcome:
+    try:
+        return ended.result()
+    except BrokenProcessPool:
+        reason = (
+            "its process ended abruptly, and what it printed above says why; where it says nothing, memory was short"
+        )
+        return Outcome(step, "failed", error=f"{reason}: lower LANE_B_PARALLEL_RUNS. Run laneb run again to go on.")
+
+
+def _make_room(instance: dg.DagsterInstance, count: int) -> None:
+    """Let as many train at once as were asked for: a pool with fewer slots would have them wait for each other."""
+    storage = instance.event_log_storage
+    default = instance.get_concurrency_config().pool_config.default_pool_limit
+    if storage.supports_global_concurrency_limits and default is not None:
+        limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
+        # Also where the default is enough: processes that set it up at once fail on Postgres.
+        if limits.get(TRAINING_POOL, 0) < count:
+            storage.set_concurrency_slots(TRAINING_POOL, max(count, default))
+
+
+def _context() -> BaseContext:
+    """One process imports what all need and makes the others, where there is such a thing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "laneb_assets.definitions", "laneb_assets.lane_run.execution"])
+    return context
 
 
 def _interrupt_children() -> None:
@@ -77,11 +125,15 @@ def _interrupt_children() -> None:
             os.kill(child.pid, signal.SIGINT)
 
 
-def _open(profile: str, overrides: dict[str, Any], work_dir: str, ref: Any, lane_run: str, parent: int) -> None:
+def _open(
+    profile: str, overrides: dict[str, Any], work_dir: str, ref: Any, lane_run: str, environment: dict[str, str]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
     # A terminal's Ctrl-C reaches the process that started this one, which passes it on: twice would cut off the
     # checkpoint.
     os.setpgid(0, 0)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     from laneb_assets.definitions import definitions_of
     from laneb_assets.lane import Lane
     from laneb_assets.lane_run.execution import materialize_step
@@ -93,11 +145,12 @@ def _open(profile: str, overrides: dict[str, Any], work_dir: str, ref: Any, lane
     _opened.append(lambda step: materialize_step(lane, definitions, instance, step, lane_run=lane_run))
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """Stop as by Ctrl-C when the process that started this one is gone."""
-    while os.getppid() == parent:
-        threading.Event().wait(LOOK_SECONDS)
-    os.kill(os.getpid(), signal.SIGINT)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _materialize(step: Step) -> Outcome:

@@ -3,6 +3,7 @@ partition) after another, or training runs of one level side by side, each in a 
 own."""
 
 import contextlib
+import errno
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterator
@@ -21,12 +22,15 @@ from laneb_assets.automation.staleness import Staleness
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.execution import materialize_step
-from laneb_assets.lane_run.side_by_side import materialize_side_by_side
+from laneb_assets.lane_run.side_by_side import SideBySide
 from laneb_assets.lane_run.steps import Outcome, Step, forced_in, levels_of
 from laneb_assets.names import EXPERIMENT, TRAINED
 from laneb_assets.runs.dead import end_dead_runs
 
 Reporter = Callable[[Outcome], None]
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""How file systems answer that have none, such as NFS without its lock service."""
 
 
 def run_lane(
@@ -62,13 +66,16 @@ def run_lane(
         lane.store.name_this_place()
         lane_run = uuid.uuid4().hex[:8]
         forced = forced_in(lane, force)
-        for level in levels_of(lane):
-            level = [replace(step, repeat=(step.asset, step.partition) in forced) for step in level]
-            for outcome in _materialized(lane, definitions, instance, level, lane_run, before, waiting):
-                outcomes.append(outcome)
-                after(outcome)
-            if any(outcome.state == "failed" for outcome in outcomes):
-                break
+        with SideBySide(settings, instance, lane_run) as side_by_side:
+            for level in levels_of(lane):
+                level = [replace(step, repeat=(step.asset, step.partition) in forced) for step in level]
+                for outcome in _materialized(
+                    lane, definitions, instance, level, lane_run, before, waiting, side_by_side
+                ):
+                    outcomes.append(outcome)
+                    after(outcome)
+                if any(outcome.state == "failed" for outcome in outcomes):
+                    break
     return outcomes
 
 
@@ -80,6 +87,7 @@ def _materialized(
     lane_run: str,
     before: Callable[[Step], None],
     waiting: Callable[[Step, str], None],
+    side_by_side: SideBySide,
 ) -> Iterator[Outcome]:
     """The outcomes of steps that don't need each other, until one fails."""
     stale: dict[Step, str] = {}
@@ -99,7 +107,7 @@ def _materialized(
             if outcome.state == "failed":
                 return
     if stale:
-        for outcome in materialize_side_by_side(lane.settings, instance, list(stale), lane_run, before):
+        for outcome in side_by_side.materialize(list(stale), before):
             yield replace(outcome, damage=stale[outcome.step])
 
 
@@ -121,15 +129,15 @@ def make_work_dir(settings: Settings) -> None:
 def _only_one(settings: Settings) -> Iterator[None]:
     """One `laneb run` at a time in a work directory; the lock dies with its holder."""
     make_work_dir(settings)
-    with _only_one_here(settings), _only_one_anywhere(settings):
+    with _only_one_here(settings) as locked, _only_one_anywhere(settings, locked=locked):
         yield
 
 
 @contextlib.contextmanager
-def _only_one_anywhere(settings: Settings) -> Iterator[None]:
-    """The same among machines that share a bucket: by a lease in it."""
+def _only_one_anywhere(settings: Settings, *, locked: bool) -> Iterator[None]:
+    """The same among machines that share a bucket, or a folder that knows no locks: by a lease in it."""
     work_dir = settings.locations.work_dir
-    if is_folder_path(work_dir):
+    if is_folder_path(work_dir) and locked:
         yield
         return
     lease = Lease(work_dir / ".leases" / "laneb_run", settings.engine.lease_seconds, what=str(work_dir))
@@ -143,9 +151,10 @@ def _only_one_anywhere(settings: Settings) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _only_one_here(settings: Settings) -> Iterator[None]:
+def _only_one_here(settings: Settings) -> Iterator[bool]:
+    """Whether the folder knows locks: NFS may not."""
     # A sensor looks at the lock now and then, for a moment.
-    lock = FileLock(settings.locations.local_dir / LOCK, timeout=2)
+    lock, locked = FileLock(settings.locations.local_dir / LOCK, timeout=2), True
     try:
         lock.acquire()
     except Timeout:
@@ -155,7 +164,12 @@ def _only_one_here(settings: Settings) -> Iterator[None]:
                 "--work-dir."
             ]
         ) from None
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        locked = False
     try:
-        yield
+        yield locked
     finally:
-        lock.release()
+        if locked:
+            lock.release()

@@ -52,7 +52,7 @@ def postgres() -> Iterator[str]:
         )  # fmt: skip
     try:
         until(lambda: accepts(port), what="Postgres accepts connections")
-        yield f"postgresql://dagster@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg2://dagster@127.0.0.1:{port}/postgres"
     finally:
         with contextlib.suppress(ProcessLookupError):
             # Its quick end, which hangs up on clients.

@@ -1,9 +1,13 @@
 """A lane whose work directory is a bucket: whole, shared by machines, and clear about what is wrong with it."""
 
 import dataclasses
+import errno
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from servers import free_port
@@ -14,15 +18,22 @@ from laneb.settings import load_settings
 from laneb.storage import shared
 from laneb.storage.lease import Lease
 from laneb.storage.results import read_results, results_fingerprint
+from laneb_assets.automation.runs import LOCK
 from laneb_assets.commands.results import import_command
+from laneb_assets.lane_run.steps import Step
 from laneb_assets.lane_run.walk import run_lane
 
 
-def run(lane) -> list[str]:
+def run(lane, before: Callable[[Step], object] = lambda step: None) -> list[str]:
     """Run a lane; the labels of what was made."""
     made: list[str] = []
+
+    def begins(step: Step) -> None:
+        made.append(step.label)
+        before(step)
+
     with lane.instance() as instance:
-        outcomes = run_lane(lane.settings, instance, before=lambda step: made.append(step.label), after=lambda o: None)
+        outcomes = run_lane(lane.settings, instance, before=begins, after=lambda outcome: None)
     assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []
     return made
 
@@ -56,13 +67,39 @@ def test_a_second_machine_on_the_bucket_trains_nothing_and_comes_to_the_same(
     assert [data and len(data) for data in kept.values()] == [data and len(data) for data in before.values()]
 
 
-def test_another_laneb_run_on_the_bucket_is_refused_by_its_lease(simulated_lane, bucket, monkeypatch):
-    monkeypatch.setenv("LANE_B_WORK_DIR", f"{bucket}/lane")
+def without_locks(lane, monkeypatch) -> None:
+    """As on NFS without its lock service, for the lock of `laneb run`."""
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == LOCK:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("place", ["bucket", "folder without locks"])
+def test_one_laneb_run_at_a_time_where_there_is_no_lock_for_all(simulated_lane, place, request, monkeypatch):
+    work_dir = simulated_lane.settings.locations.work_dir
+    if place == "bucket":
+        work_dir = request.getfixturevalue("bucket") / "lane"
+        monkeypatch.setenv("LANE_B_WORK_DIR", str(work_dir))
+    else:
+        without_locks(simulated_lane, monkeypatch)
     monkeypatch.setenv("LANE_B_LEASE_SECONDS", "1")
-    lease = Lease(bucket / "lane" / ".leases" / "laneb_run", 1, holder="process 7 on another machine")
+    lease = Lease(work_dir / ".leases" / "laneb_run", 1, holder="process 7 on another machine")
     assert lease.take()
     with lease.beating(), pytest.raises(ValueError, match=r"another laneb run is at work: .*process 7 on another"):
         run(simulated_lane)
+
+    def stop(step: Step) -> None:
+        assert lease.holder().startswith(f"process {os.getpid()} on ")
+        raise KeyboardInterrupt
+
+    with simulated_lane.instance() as instance, pytest.raises(KeyboardInterrupt):
+        run_lane(simulated_lane.settings, instance, before=stop, after=lambda outcome: None)
+    assert lease.current().released
 
 
 def test_a_bucket_that_can_not_be_used_is_one_sentence_at_once(bucket, monkeypatch):
