@@ -4,13 +4,16 @@ import dataclasses
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from servers import free_port
+from undisturbed import Story
 
 from laneb.corpus.sources import find_source
 from laneb.places import PlaceError
@@ -42,14 +45,28 @@ def contents(place) -> dict[str, bytes]:
     return {name: shared.read_or_none(place / name) for name in shared.names_below(place)}
 
 
+def stall(server: int, seconds: float) -> None:
+    """Stop a server's process, and let it go on after a while."""
+    os.kill(server, signal.SIGSTOP)
+    threading.Timer(seconds, os.kill, (server, signal.SIGCONT)).start()
+
+
+def test_a_server_that_stalls_in_the_middle_of_a_run_is_waited_for(undisturbed, bucket, tmp_path, s3_server):
+    work = undisturbed.work(bucket, tmp_path)
+    story = Story(100, lambda: stall(int(s3_server["SERVER_PID"]), 2 * work.engine.lease_seconds))
+    undisturbed.is_equalled_by(story.train(work), work.mirror)
+
+
 def test_a_second_machine_on_the_bucket_trains_nothing_and_comes_to_the_same(
-    simulated_lane, bucket, monkeypatch, tmp_path
+    simulated_lane, bucket, monkeypatch, tmp_path, s3_server
 ):
     monkeypatch.setenv("LANE_B_WORK_DIR", f"{bucket}/lane")
     few = {"BASELINE_SEEDS": "41,42", "BASELINE_MIN_SUCCESS": "2", "CALIB_SEEDS": "41", "RUN_SEEDS": "41"}
+    few |= {"EVAL_EVERY_LATE": "40"}
     for name, value in few.items():
         monkeypatch.setenv(f"LANE_B_{name}", value)
-    made = run(simulated_lane)
+    server = int(s3_server["SERVER_PID"])
+    made = run(simulated_lane, before=lambda step: stall(server, 3) if step.label == "baseline_runs [42]" else None)
     assert "baseline_runs [41]" in made and "lane_b_summary" in made
     runs = contents(bucket / "lane" / "runs")
     assert sum(name.endswith("/result.json") for name in runs) >= 4
