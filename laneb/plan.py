@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from laneb.records.corpus import TokenShards
 from laneb.training.checkout_knobs import customary_ratio
 from laneb.training.spec import RunSpec, lane_spec
 
 if TYPE_CHECKING:
+    from laneb.records.experiment import Experiment
     from laneb.settings import Settings
+
+    Sections: TypeAlias = Settings | Experiment
+    """What a plan reads: resolved settings, or those that an experiment stored."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class PlannedRun:
     """How many of the seeds are trained for another role already: equal specs train once."""
 
 
-def planned_runs(settings: Settings) -> list[PlannedRun]:
+def planned_runs(settings: Sections) -> list[PlannedRun]:
     """Baselines, calibration runs and the fallback; what candidates train at is known after the inference.
 
     Raises:
@@ -60,7 +64,7 @@ def planned_runs(settings: Settings) -> list[PlannedRun]:
     return plans
 
 
-def _no_shards(settings: Settings) -> TokenShards:
+def _no_shards(settings: Sections) -> TokenShards:
     """Stands in for shards that aren't made yet: only the vocabulary counts here."""
     return TokenShards(
         timestamp_utc="",

@@ -188,15 +188,16 @@ def plan(as_json: bool, set_next: bool, profile: str | None, work_dir: str | Non
 @click.option("--gain", type=float, help="True gain of the confirmation, such as 0.05; without: as the surface has it.")
 @click.option("--looks", default="", help="Seeds at each look, such as 3,4,5; without: one look at the design's seeds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--like", metavar="FILE", default="", help="Only write the loss surface of this lane's runs, as TOML.")
 @PROFILE
 @WORK_DIR
 def simulate(
-    lanes: int, gain: float | None, looks: str, as_json: bool, profile: str | None, work_dir: str | None
+    lanes: int, gain: float | None, looks: str, as_json: bool, like: str, profile: str | None, work_dir: str | None
 ) -> None:
     """Whole lanes of known truth: how often they are accepted, what their intervals cover, what they cost."""
     from laneb_assets.commands.plan import simulate_command
 
-    simulate_command(profile, work_dir, lanes=lanes, gain=gain, looks=looks, as_json=as_json)
+    simulate_command(profile, work_dir, lanes=lanes, gain=gain, looks=looks, as_json=as_json, like=like)
 
 
 def main(arguments: Any = None) -> None:

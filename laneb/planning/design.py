@@ -11,7 +11,7 @@ from laneb.plan import planned_runs
 from laneb.training.surface import Surface, read_surface
 
 if TYPE_CHECKING:
-    from laneb.settings import Settings
+    from laneb.plan import Sections
 
 CONFIRMATION_FACTOR = 1.05
 """What the confirmation trains beyond the inferred ratio."""
@@ -50,7 +50,7 @@ class Design:
     knobs: CandidateKnobs = field(default_factory=CandidateKnobs)
 
     @classmethod
-    def of(cls, settings: Settings, surface: Surface | None = None) -> Design:
+    def of(cls, settings: Sections, surface: Surface | None = None) -> Design:
         """The design of an experiment's settings; without a surface, on that of the settings, else the default one.
 
         Raises:

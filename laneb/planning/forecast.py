@@ -20,16 +20,18 @@ from laneb.training.estimate import estimate
 from laneb.training.spec import RunSpec
 
 if TYPE_CHECKING:
+    from laneb.plan import Sections
     from laneb.records.runs import RunResult
-    from laneb.settings import Settings
     from laneb.training.surface import Surface
 
 GAINS = (0.02, 0.05, 0.10)
+HOPELESS = 0.2
+"""Power at the largest gain that is possible, below which a design is called hopeless."""
 LANES = 15
 """Enough for the expected width of an interval, which is all that is played out here."""
 
 
-def plan_of(settings: Settings, runs: Sequence[RunResult] = (), *, neighbours: bool = True) -> Plan:
+def plan_of(settings: Sections, runs: Sequence[RunResult] = (), *, neighbours: bool = True) -> Plan:
     """The plan of an experiment: its design and the neighbours of it, and the next step once runs are calibrated.
 
     Args:
@@ -50,17 +52,18 @@ def plan_of(settings: Settings, runs: Sequence[RunResult] = (), *, neighbours: b
     surface = like or _timed(assumed, spec, settings)
     design = Design.of(settings, surface)
     designs = {"as it stands": design, **(_neighbours(design) if neighbours else {})}
+    forecasts = tuple(_forecast(name, each) for name, each in designs.items())
     return Plan(
         timestamp_utc=utc_now(),
         assumed_from=_source(settings, len(runs) if like else 0),
-        problems=tuple(design_problems(settings)),
-        forecasts=tuple(_forecast(name, each) for name, each in designs.items()),
+        problems=(*design_problems(settings), *_hopeless(forecasts[0])),
+        forecasts=forecasts,
         next_step=next_step(settings, design, runs) if like else None,
         surface=surface.model_dump(mode="json"),
     )
 
 
-def design_problems(settings: Settings) -> list[str]:
+def design_problems(settings: Sections) -> list[str]:
     """Why a design can never be accepted, or hardly: a sentence each, with what to do. Empty for a sound one.
 
     Raises nothing: what can't be trained at all is the settings' own business.
@@ -91,18 +94,42 @@ def design_problems(settings: Settings) -> list[str]:
     return problems
 
 
+def _hopeless(forecast: Forecast) -> list[str]:
+    """Why even a large gain would hardly be seen, although nothing forbids it; a sentence with what to do."""
+    if forecast.seeds < 2:
+        return []
+    if forecast.half_width is None:
+        return [
+            "no ratio is expected of this design: the threshold lies too far from the calibrated horizons. Calibrate "
+            "nearer to it (LANE_B_CALIB_ITERS)"
+        ]
+    possible = {gain: power for gain, power in forecast.power.items() if power is not None}
+    if not possible:
+        return [
+            f"not even a gain of {float(next(iter(forecast.power))):.0%} is possible: the baselines' own horizon is "
+            f"nearly the answer. A larger LANE_B_THRESHOLD_OFFSET asks for less and gives a shorter horizon"
+        ]
+    gain, power = list(possible.items())[-1]
+    if power >= HOPELESS:
+        return []
+    return [
+        f"even a gain of {float(gain):.0%} would be accepted with a probability of {power:.2f} only: add seeds to "
+        f"LANE_B_BASELINE_SEEDS and LANE_B_RUN_SEEDS"
+    ]
+
+
 def _listed(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds))
 
 
-def _timed(surface: Surface, spec: RunSpec, settings: Settings) -> Surface:
+def _timed(surface: Surface, spec: RunSpec, settings: Sections) -> Surface:
     """An assumed surface with the pace that runs are estimated to have, where none was stated."""
     if settings.training.simulated_surface or spec.surface is not None:
         return surface
     return surface.model_copy(update={"seconds_per_step": estimate(spec).seconds / spec.steps})
 
 
-def _source(settings: Settings, runs: int) -> str:
+def _source(settings: Sections, runs: int) -> str:
     if runs:
         return f"this experiment's {runs} finished runs"
     return settings.training.simulated_surface or "no run yet: the default loss surface, a guess"

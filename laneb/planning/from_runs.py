@@ -12,7 +12,7 @@ from laneb.storage import roles
 from laneb.training.surface import Surface
 
 if TYPE_CHECKING:
-    from laneb.settings import Settings
+    from laneb.plan import Sections
     from laneb.storage.store import Store
 
 
@@ -56,7 +56,7 @@ def surface_like(runs: Sequence[RunResult], otherwise: Surface | None = None) ->
     )
 
 
-def runs_of(store: Store, settings: Settings) -> list[RunResult]:
+def runs_of(store: Store, settings: Sections) -> list[RunResult]:
     """The baselines and calibration runs of an experiment that are there, of its latest recipe; none without any."""
     names = [
         *(roles.baseline_role(seed) for seed in settings.baseline.seeds),

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from laneb.inference.ratio import RatioEstimate
-    from laneb.settings import Settings
+    from laneb.plan import Sections
 
 
-def next_step(settings: Settings, design: Design, runs: Sequence[RunResult]) -> NextStep | None:
+def next_step(settings: Sections, design: Design, runs: Sequence[RunResult]) -> NextStep | None:
     """One seed or one horizon more, whichever narrows the interval most per second; None where neither does.
 
     The runs to come are put where the fitted curve expects them, with the spread that the runs so far have; then the
@@ -64,7 +64,7 @@ Cells = list[tuple[int, int]]
 Points = list[tuple[int, float, int]]
 
 
-def _steps(settings: Settings, design: Design, now: RatioEstimate) -> Iterator[tuple[str, tuple[int, ...], Cells, str]]:
+def _steps(settings: Sections, design: Design, now: RatioEstimate) -> Iterator[tuple[str, tuple[int, ...], Cells, str]]:
     """What could be added: a knob, its new value, the runs (steps, seed) that it means, and what to call them."""
     horizons, seeds = settings.calibration.iterations, settings.calibration.all_seeds
     more = next(seed for seed in (*settings.baseline.seeds, max((*settings.baseline.seeds, *seeds)) + 1)
@@ -95,7 +95,7 @@ def _expected(design: Design, now: RatioEstimate, steps: int, seed: int) -> tupl
     return tokens, float(now.curve.loss(tokens)) + now.seed_effects.get(seed, 0.0) + deviation, seed
 
 
-def _answer(design: Design, points: Points, settings: Settings) -> RatioEstimate:
+def _answer(design: Design, points: Points, settings: Sections) -> RatioEstimate:
     import pandas as pd
 
     frame: pd.DataFrame = pd.DataFrame(points, columns=["tokens", "loss", "seed"])

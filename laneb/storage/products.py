@@ -17,6 +17,7 @@ from laneb.records.candidates import MODES
 from laneb.records.corpus import TokenizerInfo, TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
+from laneb.records.plan import Plan
 from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import ContextLossDecay, DatasetStats
 from laneb.records.verdict import Verdict
@@ -73,6 +74,7 @@ class Product:
 
 PRODUCTS: Mapping[str, Product] = {
     "experiment": Product(Experiment, lambda at: at.experiment_json),
+    "lane_b_plan": Product(Plan, lambda at: at.work_dir / "plan.json"),
     "tokenizer": Product(TokenizerInfo, lambda at: at.work_dir / "tokenizer.json"),
     "token_shards": Product(TokenShards, lambda at: at.work_dir / "token_shards.json"),
     "baseline_runs": Product(roles=lambda partition: [baseline_role(int(partition))]),

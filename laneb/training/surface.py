@@ -90,6 +90,17 @@ def _normal(key: str) -> float:
     return NormalDist().inv_cdf(min(max(Random(key).random(), 1e-12), 1 - 1e-12))
 
 
+def surface_toml(surface: Surface) -> str:
+    """A surface as `read_surface` reads it; values left at their default stand there too.
+
+    >>> print(surface_toml(Surface(asymptote=0.5)).splitlines()[1])
+    asymptote = 0.5
+    """
+    values = surface.model_dump(mode="json")
+    numbers = (f"{name} = {value!r}" for name, value in values.items())
+    return "\n".join(["# A loss surface; laneb/training/surface.py says what each number means.", *numbers, ""])
+
+
 def read_surface(path: str) -> Surface:
     """The surface in a TOML file; the default one for an empty path.
 

@@ -9,6 +9,7 @@ from laneb_assets.assets.candidates import candidate_assets
 from laneb_assets.assets.corpus import corpus_assets
 from laneb_assets.assets.experiment import experiment_assets
 from laneb_assets.assets.inference import inference_assets
+from laneb_assets.assets.planning import planning_assets
 from laneb_assets.assets.statistics import statistics_assets
 from laneb_assets.assets.summary import summary_assets
 
@@ -17,6 +18,7 @@ def lane_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """Every asset of an experiment."""
     assets = [
         *experiment_assets(settings),
+        *planning_assets(settings),
         *corpus_assets(settings),
         *baseline_assets(settings),
         *statistics_assets(settings),

@@ -9,6 +9,7 @@ from laneb_assets.checks.gates import (
     baselines_finished,
     calibration_finished,
     candidates_finished,
+    design_can_be_accepted,
     enough_validation_text,
     entropy_is_measured,
     inference_gates,
@@ -24,6 +25,7 @@ def lane_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     # A checkout validates on a file of its own, whole; its shards here are for the statistics.
     of_text = same_data if settings.training.backend == "nanochat" else enough_validation_text
     checks = [
+        lane_check(settings, design_can_be_accepted, asset="lane_b_plan", blocking=False),
         lane_check(settings, of_text, asset="token_shards", blocking=False),
         lane_check(settings, entropy_is_measured, asset="dataset_stats", blocking=False),
         lane_check(settings, calibration_finished, asset="calibration_runs", blocking=True),

@@ -15,6 +15,7 @@ from laneb.records.calibration import Calibration
 from laneb.records.corpus import TokenShards
 from laneb.records.experiment import Experiment
 from laneb.records.inference import Gate, Inference
+from laneb.records.plan import Plan
 from laneb.records.statistics import DatasetStats
 from laneb.records.verdict import Verdict
 from laneb.report.answer import CLOCKS, answer_of
@@ -46,6 +47,17 @@ def _finished(store: Store, asset: str, partitions: Iterable[str]) -> dg.AssetCh
         passed=not bad,
         description="; ".join(bad) + remedy if bad else f"{len(runs)} run(s) trained to their horizons",
         metadata={"runs": len(runs), "not_ok": len(bad)},
+    )
+
+
+def design_can_be_accepted(store: Stored) -> dg.AssetCheckResult:
+    """The design can end in an ACCEPT: seeds that pair, and some power at a gain that is possible."""
+    problems = store.read(Plan).problems
+    return dg.AssetCheckResult(
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(problems) or "a gain can be shown",
+        metadata={"problems": len(problems)},
     )
 
 

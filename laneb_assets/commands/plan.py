@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -13,8 +14,10 @@ from laneb.records.plan import Plan
 from laneb.report.answer import duration
 from laneb.report.plan import assumptions, next_sentence, plan_columns, plan_rows
 from laneb.settings import SettingsError, find_knob, load_settings, validate_override
+from laneb.storage.atomic import write_text
 from laneb.storage.overrides import write_overrides
 from laneb.storage.store import Store
+from laneb.training.surface import Surface, surface_toml
 from laneb_assets.views.terminal import console
 
 
@@ -64,20 +67,24 @@ def show_plan(screen: Console, plan: Plan) -> None:
 
 
 def simulate_command(
-    profile: str | None, work_dir: str | None, *, lanes: int, gain: float | None, looks: str, as_json: bool
+    profile: str | None, work_dir: str | None, *, lanes: int, gain: float | None, looks: str, as_json: bool, like: str
 ) -> None:
-    """Play out lanes of the experiment's design and print what became of them."""
+    """Play out lanes of the experiment's design and print what became of them; or, with `like`, only write down the
+    loss surface of its finished runs."""
     from laneb.planning import Design, runs_of, simulate_lanes, surface_like
 
     settings = load_settings(profile, work_dir=work_dir)
     assumed = Design.of(settings)
-    like = surface_like(runs_of(Store(settings.locations), settings), assumed.surface)
-    design = assumed if like is None else replace(assumed, surface=like)
+    own = surface_like(runs_of(Store(settings.locations), settings), assumed.surface)
+    if like:
+        _write_surface(like, own)
+        return
+    design = assumed if own is None else replace(assumed, surface=own)
     outcomes = simulate_lanes(design, lanes=lanes, gain=gain, looks=_looks(looks))
     if as_json:
         click.echo(json.dumps(asdict(outcomes), indent=2, sort_keys=True))
         return
-    source = "assumed" if like is None else "as this experiment's runs are"
+    source = "assumed" if own is None else "as this experiment's runs are"
     click.echo(f"{lanes} lanes, losses and spreads {source}; true gain of the confirmation {outcomes.true_gain:.1%}")
     click.echo(f"verdict: {_shares(outcomes.decisions)}")
     click.echo(f"at any look: {_shares(outcomes.ever)}; accepted mode: {_shares(outcomes.modes)}")
@@ -86,6 +93,15 @@ def simulate_command(
             f"the ratio's 95 % interval holds the true one in {outcomes.coverage:.1%}, +-{outcomes.half_width:.1%}"
         )
     click.echo(f"training: {duration(outcomes.train_sec)} a lane")
+
+
+def _write_surface(path: str, surface: Surface | None) -> None:
+    if surface is None:
+        raise SettingsError(
+            ["there is no surface to write: it takes this experiment's finished runs at three horizons. laneb run"]
+        )
+    write_text(Path(path).expanduser().resolve(), surface_toml(surface))
+    click.echo(f"{path}: LANE_B_BACKEND=simulated LANE_B_SIMULATED_SURFACE={path} draws runs like this experiment's")
 
 
 def _looks(text: str) -> tuple[int, ...]:

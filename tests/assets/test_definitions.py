@@ -11,6 +11,8 @@ from laneb.settings import SettingsError, load_settings
 from laneb_assets.definitions import build_definitions, definitions_of
 
 GRAPH = {
+    "lane_b_plan": "planning <- baseline_settings, calibration_settings, candidates_settings, data_settings, "
+    "model_settings, threshold_settings, training_settings",
     "tokenizer": "corpus <- data_settings",
     "token_shards": "corpus <- data_settings, tokenizer",
     "scaling_params": "inference <- data_settings, model_settings",
@@ -29,6 +31,7 @@ GRAPH = {
     "ratio_inference",
 }
 CHECKS = {
+    "lane_b_plan": {"design_can_be_accepted"},
     "token_shards": {"enough_validation_text"},
     "dataset_stats": {"entropy_is_measured"},
     "baseline_runs": {"baselines_finished", "up_to_date_with_settings"},

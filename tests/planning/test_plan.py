@@ -40,6 +40,23 @@ def test_a_sound_design_has_no_problem(tmp_path) -> None:
     assert design_problems(settings_of(tmp_path, LANE_B_RUN_SEEDS="41,42,43")) == []
 
 
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"LANE_B_RUN_SEEDS": "41,42", "LANE_B_THRESHOLD_OFFSET": "0.0001"}, "not even a gain of 2% is possible"),
+        ({"LANE_B_RUN_SEEDS": "41,42", "LANE_B_THRESHOLD_OFFSET": "1.0"}, "no ratio is expected of this design"),
+        ({"LANE_B_RUN_SEEDS": "41,42", "LANE_B_SIMULATED_SURFACE": "{noisy}"}, "even a gain of 10% would be accepted"),
+        ({"LANE_B_RUN_SEEDS": "41,42,43"}, ""),
+    ],
+)
+def test_a_hopeless_design_is_called_one(tmp_path, environ, said) -> None:
+    noisy = tmp_path / "noisy.toml"
+    noisy.write_text("noise_sd = 0.01\n", encoding="utf-8")
+    environ = {name: value.format(noisy=noisy) for name, value in environ.items()}
+    problems = plan_of(settings_of(tmp_path, **environ), neighbours=False).problems
+    assert any(said in problem for problem in problems) if said else problems == ()
+
+
 def test_power_grows_with_the_gain_and_with_seeds(tmp_path) -> None:
     plan = plan_of(settings_of(tmp_path, LANE_B_RUN_SEEDS="41,42,43"))
     by_name = {row.name: row for row in plan.forecasts}
@@ -62,6 +79,24 @@ def test_runs_that_were_drawn_from_a_surface_give_it_back(simulated_once) -> Non
     assert found.warmdown_gain == pytest.approx(truth.warmdown_gain, abs=0.02)
     assert found.seconds_per_step == truth.seconds_per_step
     assert surface_like(runs[:2]) is None
+
+
+def test_the_surface_of_a_finished_lane_can_be_written_and_drawn_from(finished_simulated_lane, tmp_path) -> None:
+    path = tmp_path / "like.toml"
+    said = laneb(finished_simulated_lane, "simulate", "--like", str(path))
+    assert said.returncode == 0, said.stderr
+    written = read_surface(str(path))
+    lane = finished_simulated_lane
+    assert written == surface_like(runs_of(lane.store, lane.settings), read_surface(str(lane.folder / "surface.toml")))
+    nothing = laneb(finished_simulated_lane, "simulate", "--like", str(path), "--work-dir", str(tmp_path / "empty"))
+    assert nothing.returncode == 2 and "there is no surface to write" in nothing.stderr
+
+
+def test_the_lane_keeps_its_plan_from_before_it_trained(simulated_once) -> None:
+    kept = simulated_once.store.read(Plan)
+    assert "surface.toml" in kept.assumed_from and kept.next_step is None
+    fresh = plan_of(simulated_once.settings)
+    assert (kept.forecasts, kept.problems) == (fresh.forecasts, fresh.problems)
 
 
 def test_after_calibration_the_next_step_can_be_kept_as_an_override(finished_simulated_lane) -> None:
