@@ -86,7 +86,7 @@ def expected_time(lane: Lane, shape: Floats, tokens: Floats) -> Floats:
     share = reached[:, None] * (np.arange(NODES) + 0.5)[None, :] / NODES
     margin = threshold - new.loss[:, None] - sd[:, None] * stdtrit(new.freedom[:, None], share)
     progress = np.interp(margin, shape[::-1], SHARES[::-1]).mean(axis=1)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return np.asarray(tokens * (progress + (1 - reached) / reached))
 
 
