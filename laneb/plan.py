@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from laneb.records.corpus import TokenShards
+from laneb.records.experiment import Experiment
 from laneb.training.checkout_knobs import customary_ratio
 from laneb.training.spec import RunSpec, lane_spec
 
 if TYPE_CHECKING:
-    from laneb.records.experiment import Experiment
     from laneb.settings import Settings
 
     Sections: TypeAlias = Settings | Experiment
@@ -36,7 +36,9 @@ def planned_runs(settings: Sections) -> list[PlannedRun]:
         ValueError: settings that no run can be made of.
     """
     baseline, calibration = settings.baseline, settings.calibration
-    shards, elsewhere = _no_shards(settings), settings.locations.trained_elsewhere
+    shards = _no_shards(settings)
+    # A stored experiment names no place, and whoever plans by it asks for no machine's choices.
+    elsewhere = not isinstance(settings, Experiment) and settings.locations.trained_elsewhere
     plans: list[PlannedRun] = []
     known: set[str] = set()
 
