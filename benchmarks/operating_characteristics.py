@@ -1,6 +1,7 @@
 """The whole rule in lanes of known truth: baselines, threshold, calibration, inference, candidates, verdict.
 
-Run: python benchmarks/operating_characteristics.py [LANES [WORD]], WORD choosing rows by the scatter's name
+Run: python benchmarks/operating_characteristics.py [LANES [WORD [PART]]], WORD choosing rows by the scatter's name,
+PART those of one kind: false (verdicts), gain or loss
 
 Prints how often the verdict is false without a gain, over four looks, and its power where there is one, mode by mode;
 exits 1 where a bound that docs/method.md promises is broken. 1,000 lanes a row by default.
@@ -47,15 +48,20 @@ def design_of(seed_sd: float, noise_sd: float) -> Design:
                   eval_every_late=2)  # fmt: skip
 
 
-def rows(lanes: int, word: str = "") -> Iterator[Row]:
-    """Every row, as it is played, of the scatters whose name has the word."""
+def rows(lanes: int, word: str = "", part: str = "") -> Iterator[Row]:
+    """Every row, as it is played, of the scatters whose name has the word; `part`: of one kind."""
     for name, (seed_sd, noise_sd) in SCATTERS.items():
         if word not in name:
             continue
         design = design_of(seed_sd, noise_sd)
-        for looks in LOOKS:
-            yield false_verdicts(f"{name}, no gain, looks at {', '.join(map(str, looks))} seeds", design, looks, lanes)
-        yield from power(f"{name}, each mode gains {EFFECT:g} sd or more", design, lanes)
+        if part in ("", "false"):
+            for looks in LOOKS:
+                said = f"{name}, no gain, looks at {', '.join(map(str, looks))} seeds"
+                yield false_verdicts(said, design, looks, lanes)
+        if part in ("", "gain"):
+            yield from power(f"{name}, each mode gains {EFFECT:g} sd or more", design, lanes)
+        if part in ("", "loss"):
+            yield from power_to_reject(f"{name}, each mode loses about {EFFECT:g} sd", design, lanes)
 
 
 def false_verdicts(name: str, design: Design, looks: tuple[int, ...], lanes: int) -> Row:
@@ -84,6 +90,18 @@ def power(name: str, design: Design, lanes: int) -> Iterator[Row]:
         )
     covered = ", ".join(f"{played.coverage or 0.0:.1%} at {seeds}" for seeds, played in outcomes.items())
     yield Row(f"| {name}: the ratio's interval | covers {covered} seeds |", True)
+
+
+def power_to_reject(name: str, design: Design, lanes: int) -> Iterator[Row]:
+    """Share of lanes in which modes that truly lose `EFFECT` sds of a paired difference are rejected, by seeds."""
+    at = design.with_effect(-EFFECT, MODES["inferred"])
+    outcomes = {seeds: simulate_lanes(at, lanes=lanes, looks=(seeds,)) for seeds in SEEDS}
+    noise = 2 * math.sqrt(0.1 / lanes)
+    for mode, factor in MODES.items():
+        shares = {seeds: played.ever_rejected[mode] for seeds, played in outcomes.items()}
+        falls = any(shares[more] < shares[fewer] - noise for fewer, more in pairwise(SEEDS))
+        said = ", ".join(f"{share:.2f} at {seeds}" for seeds, share in shares.items())
+        yield Row(f"| {name}: {mode} {at.true_gain(factor):.1%} | rejected {said} seeds |", not falls)
 
 
 def main(arguments: list[str]) -> int:

@@ -127,8 +127,11 @@ class Design:
         return (self.bpb(low, steps) - self.bpb(high, steps)) / (high - low)
 
     def with_effect(self, effect: float, factor: float = CONFIRMATION_FACTOR) -> Design:
-        """The same lane on a surface whose warmdown gives a true gain of so many standard deviations."""
-        low, high = 0.0, 1.0
+        """The same lane on a surface whose warmdown gives a true gain of so many standard deviations.
+
+        A negative effect is a loss: there the warmdown costs something, so that a longer run crosses sooner.
+        """
+        low, high = (0.0, 1.0) if effect >= 0 else (-0.2, 0.0)
         for _ in range(50):
             middle = (low + high) / 2
             low, high = (middle, high) if self._with_warmdown(middle).effect(factor) < effect else (low, middle)
