@@ -47,22 +47,28 @@ def seeds_needed(evidence: Evidence, look: Look) -> int | None:
     Returns:
         None where no number up to 200 is enough.
     """
-    lows = [row.bounds(evidence.clock).low for row in evidence.differences]
-    known = tuple(low for low in lows if low is not None)
+    bounds = [row.bounds(evidence.clock) for row in evidence.differences]
+    known = tuple(bound.low for bound in bounds if bound.low is not None)
+    # A loss is shown on the upper bounds alone: where one is missing, none can be.
+    highs = tuple(bound.high for bound in bounds if bound.high is not None)
     margins = tuple(evidence.threshold - row.min_val_bpb for row in evidence.candidate if row.min_val_bpb is not None)
-    if len(known) < 2 or len(known) < len(lows) or len(margins) < 2:
+    if len(known) < 2 or len(known) < len(bounds) or len(margins) < 2:
         return None
     looks = (*evidence.before, look)
 
     def settles(count: int) -> bool:
         gains, reach = _future(known, count, seed=1), _future(margins, count, seed=2)
-        t, enough = gains.t(count, evidence.floor), reach.t(count)
-        beyond = np.abs(gains.mean) > (evidence.resolution or 0.0)
+        t, enough, grid = gains.t(count, evidence.floor), reach.t(count), evidence.resolution or 0.0
         increment = spent_at(count, looks) - look.spent
         missed, sure_miss = _reach_limits(count, evidence.reach.required_share, increment)
-        accepted = (t > bonferroni_critical(count, looks, 1.0)) & beyond & (enough > missed)
-        rejected = ((-t > bonferroni_critical(count, looks, 0.5)) & beyond) | (enough < sure_miss)
-        return float((accepted | rejected).mean()) >= POWER
+        settled = (t > bonferroni_critical(count, looks, 1.0)) & (gains.mean > grid) & (enough > missed)
+        if len(highs) == len(bounds):
+            losses = _future(highs, count, seed=1)
+            sure = -losses.t(count, evidence.floor) > bonferroni_critical(count, looks, 0.5)
+            settled |= sure & (-losses.mean > grid)
+        if all(row.reached for row in evidence.baseline):
+            settled |= enough < sure_miss
+        return float(settled.mean()) >= POWER
 
     counts = _counts(max(len(known), len(margins)) + 1)
     # The more seeds, the more is settled, up to the draws' own noise.

@@ -198,25 +198,27 @@ FUTURES = 20_000
 
 def chance_of_a_verdict(evidence: Evidence, taken: Look, count: int) -> float:
     """The next look played out run by run: the rule of docs/method.md, written down once more."""
-    draw = np.random.default_rng(12)
     spent = max(0.05 * (1 - 2.0 ** (1 - count)), (0.05 + taken.spent) / 2)
     increment = spent - taken.spent
 
-    def future(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def future(values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        draw = np.random.default_rng(seed)
         sigma = np.sqrt(((values - values.mean()) ** 2).sum() / draw.chisquare(len(values) - 1, FUTURES))
         truth = values.mean() + sigma / math.sqrt(len(values)) * draw.standard_normal(FUTURES)
         coming = truth[:, None] + sigma[:, None] * draw.standard_normal((FUTURES, count - len(values)))
         all_runs = np.hstack([np.tile(values, (FUTURES, 1)), coming])
         return all_runs.mean(1), all_runs.std(1, ddof=1)
 
-    mean, sd = future(np.array([row.bounds(evidence.clock).low for row in evidence.differences]))
+    grid = evidence.resolution or 0.0
+    bounds = [row.bounds(evidence.clock) for row in evidence.differences]
+    (mean, sd), (high, high_sd) = (future(np.array(side), 12) for side in zip(*bounds, strict=True))
     t = mean / (np.maximum(sd, evidence.floor) / math.sqrt(count))
-    margin, margin_sd = future(np.array([evidence.threshold - row.min_val_bpb for row in evidence.candidate]))
+    t_loss = high / (np.maximum(high_sd, evidence.floor) / math.sqrt(count))
+    margin, margin_sd = future(np.array([evidence.threshold - row.min_val_bpb for row in evidence.candidate]), 13)
     share = math.sqrt(count) * margin / margin_sd
     shift = math.sqrt(count) * stats.norm.ppf(evidence.reach.required_share)
-    beyond = np.abs(mean) > (evidence.resolution or 0.0)
-    accept = (t > stats.t.isf(increment, count - 1)) & beyond & (share > stats.nct.ppf(0.05, count - 1, shift))
-    loss = (-t > stats.t.isf(increment / 2, count - 1)) & beyond
+    accept = (t > stats.t.isf(increment, count - 1)) & (mean > grid) & (share > stats.nct.ppf(0.05, count - 1, shift))
+    loss = (-t_loss > stats.t.isf(increment / 2, count - 1)) & (-high > grid)
     return float((accept | loss | (share < stats.nct.ppf(increment / 2, count - 1, shift))).mean())
 
 
@@ -237,7 +239,7 @@ def open_evidence(name: str, **changes: object) -> tuple[Evidence, Look]:
 @pytest.mark.parametrize(
     ("name", "changes", "needed"),
     [
-        ("a gain", {}, 15), ("a wider gain", {}, 39), ("a loss", {}, 39), ("too small a share", {}, 11),
+        ("a gain", {}, 15), ("a wider gain", {}, 39), ("a loss", {}, 39), ("too small a share", {}, 12),
         ("a gain", {"resolution": 2.0}, 18), ("a gain", {"resolution": None}, 15), ("a gain", {"floor": 4.0}, 22),
         ("a gain", {"resolution": 3.4}, None),
         ("a gain", {"reach": Reach(reached=3, runs=3, required_share=0.9, p_below=0.5)}, 18),
@@ -250,6 +252,18 @@ def test_the_seeds_that_settle_it_are_those_of_a_simulation_of_the_rule(name, ch
         assert chance_of_a_verdict(found, taken, 199) < 0.8
     else:
         assert chance_of_a_verdict(found, taken, needed) == pytest.approx(0.8, abs=0.02)
+
+
+def test_what_no_upper_bound_and_no_reference_can_reject_is_not_promised() -> None:
+    """Baselines that miss: how late they would be is not known, so no loss can be shown and no share held against."""
+    found, taken = open_evidence("a loss")
+    above = tuple(row.model_copy(update={"reached": False}) for row in found.baseline)
+    unbounded = tuple(
+        row.model_copy(update={"pooled_bounds": Bounds(row.pooled_bounds.low, None)}) for row in found.differences
+    )
+    assert seeds_needed(replace(found, differences=unbounded), taken) is None
+    few, few_taken = open_evidence("too small a share")
+    assert seeds_needed(replace(few, baseline=above), few_taken) is None
 
 
 def test_without_bounds_two_pairs_or_an_end_nothing_is_promised() -> None:
