@@ -143,6 +143,11 @@ class Levels:
         return self.seeds.origin == "measured"
 
     @property
+    def noise_assumed(self) -> bool:
+        """Neither seeds nor the curve's residual measure the noise: it is assumed."""
+        return bool(np.isinf(self.noise.freedom))
+
+    @property
     def seeds_assumed(self) -> bool:
         """One seed: the spread over seeds is assumed, not measured."""
         return self.seeds.origin == "assumed"

@@ -181,7 +181,11 @@ def infer_ratio(
         spread=levels.spread,
         levels=tuple(zip(cells.horizons.tolist(), levels.level.tolist(), strict=True)),
         interval_method=method,
-        weak=not levels.effects_told or len(cells.seeds) < 3 or not math.isfinite(interval[1]) or interval[0] <= 0,
+        weak=not levels.effects_told
+        or levels.noise_assumed
+        or len(cells.seeds) < 3
+        or not math.isfinite(interval[1])
+        or interval[0] <= 0,
         lane=lane,
         n_scaling_params=scaling,
         seed_effects=dict(zip(cells.seeds, levels.seed_effects.tolist(), strict=True)),
@@ -309,6 +313,11 @@ def _scatter(lane: Lane) -> list[str]:
     elif not levels.effects_told:
         found.append(
             "seeds and horizons do not overlap, so seed effects can't be told. Use the same seeds at each horizon."
+        )
+    elif levels.noise_assumed:
+        found.append(
+            f"as many levels and seed effects as finals: nothing measures the noise within a seed, "
+            f"{levels.noise_sd:.2g} is assumed, so the interval is weak. Calibrate with one seed more (LANE_B_CALIB_SEEDS)."
         )
     elif seeds == 2:
         found.append("two seeds: their spread has one degree of freedom, so the interval is wide and weak")

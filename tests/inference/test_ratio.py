@@ -137,6 +137,18 @@ def test_one_seed_gives_a_weak_interval_on_an_assumed_spread() -> None:
     assert any("one seed" in warning for warning in answer.warnings)
 
 
+def test_a_noise_that_nothing_measures_makes_the_interval_weak_by_name() -> None:
+    """One calibration seed and baselines at one horizon: each final is a level's or a seed's own."""
+    points = finals(horizons=(750, 1500, 2250), draw=2)
+    alone = points[(points["seed"] == 42) | (points["tokens"] == 1500 * BATCH)]
+    answer = infer(alone, loss_at(1000))
+    assert answer.weak
+    assert answer.noise_sd == pytest.approx(0.00035 * alone["loss"].median())
+    assert any("nothing measures the noise within a seed" in warning for warning in answer.warnings)
+    more = points[points["seed"].isin([41, 42]) | (points["tokens"] == 1500 * BATCH)]
+    assert not infer(more, loss_at(1000)).weak
+
+
 def test_two_bracketing_points_give_a_weak_answer() -> None:
     answer = infer(EXACT[EXACT["tokens"].isin([750 * BATCH, 1500 * BATCH]) & (EXACT["seed"] == 41)], loss_at(1000))
     assert answer.ratio == pytest.approx(ratio_of(1000), rel=0.01)
