@@ -26,6 +26,11 @@ def plan_candidates(inference: Inference, *, seed: int, default_ratio: float) ->
     new run reaches the threshold with LANE_B_REACH_PROBABILITY (`confirmation_rule` of the inference says which).
 
     The fallback stands in when the inference is not promotable, so that a lane always ends in a trained run.
+
+    >>> from types import SimpleNamespace
+    >>> found = SimpleNamespace(promotable=True, inferred_target_param_data_ratio=9.5, confirmation_ratio=9.975)
+    >>> [(run.run_id, run.ratio) for run in plan_candidates(found, seed=41, default_ratio=10.5)]
+    [('laneb_inferred_s41', 9.5), ('laneb_confirmation_s41', 9.975)]
     """
     inferred, confirmation = inference.inferred_target_param_data_ratio, inference.confirmation_ratio
     if not inference.promotable or inferred is None or confirmation is None:

@@ -119,6 +119,13 @@ def paired_test(
         clock: whose seconds count.
         floor: least spread of a difference [s], see `grid_sd`.
         baseline_sec: the baselines' mean time, to which the relative gain refers [s].
+
+    >>> rows = [PairedDifference(seed=seed, pooled_sec=gain, measured_sec=gain, relative=None, baseline_censored=False,
+    ...                          candidate_censored=False, pooled_bounds=Bounds(gain, gain))
+    ...         for seed, gain in ((41, 4.0), (42, 3.0), (43, 5.0))]
+    >>> test = paired_test(rows, "pooled_step", baseline_sec=20.0)
+    >>> round(test.t, 2), round(test.p_gain, 4), test.mean_gain_relative
+    (6.93, 0.0101, 0.2)
     """
     bounds = [row.bounds(clock) for row in differences]
     gain = _one_sided([bound.low for bound in bounds], floor)

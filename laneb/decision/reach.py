@@ -21,6 +21,9 @@ def reach_of(candidate: Sequence[ArmTime], threshold: float, required_share: flo
         candidate: the mode's rows.
         threshold: loss to reach [bpb].
         required_share: above 0 and below 1.
+
+    >>> reach_of([], threshold=0.9, required_share=0.25).p_below is None
+    True
     """
     margins = [threshold - row.min_val_bpb for row in candidate if row.status == "ok" and row.min_val_bpb is not None]
     reached = sum(row.reached for row in candidate)

@@ -31,6 +31,13 @@ def summarize(rows: pd.DataFrame) -> Summary:
 
     Raises:
         ValueError: a column is missing, a mode is unknown, or a seed is not an integer.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"run_id": ["a", "b"], "seed": 41, "lane_b_decision": ["inferred", "confirmation"],
+    ...                      "status": "ok", "time_to_target_sec_measured": [12.0, 11.0],
+    ...                      "time_to_target_sec_extrapolated": None})
+    >>> summarize(rows).recommended_lane_b_decision
+    'confirmation'
     """
     absent = [name for name in COLUMNS if name not in rows.columns]
     if absent:

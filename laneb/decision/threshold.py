@@ -46,6 +46,11 @@ def threshold_from(
     Raises:
         ThresholdError: a negative offset, a missing column, required seeds whose latest row is not `ok` or has no
             finite metric (all are named), or fewer good ones than `min_success`.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"seed": [41, 42, 43], "status": "ok", "min_val_bpb": [0.93, 0.91, 0.925]})
+    >>> threshold_from(rows, seeds=[41, 42, 43], offset=0.02).recommended_target_threshold
+    0.945
     """
     column = METRIC_COLUMNS.get(metric)
     if column is None:

@@ -98,7 +98,7 @@ def _joining(run: RunResult, baselines: Sequence[RunResult]) -> tuple[list[RunRe
         for other in baselines
         if not unfinished_reason(other) and shape_and_schedule(other) == shape_and_schedule(run)
     ]
-    joined = [other for other in alike if other.recipe == run.recipe or _recipe_unknown(other)]
+    joined = [other for other in alike if other.recipe == run.recipe or not other.recipe_known]
     others = [other.run_id for other in alike if other not in joined]
     unknown = [other.run_id for other in joined if other.recipe != run.recipe]
     warnings = []
@@ -113,11 +113,6 @@ def _joining(run: RunResult, baselines: Sequence[RunResult]) -> tuple[list[RunRe
             f"loss curve can't be checked. They join it."
         )
     return joined, tuple(warnings)
-
-
-def _recipe_unknown(run: RunResult) -> bool:
-    """An imported run's recipe holds only what its row and log tell, so it equals no other."""
-    return not run.recipe or run.backend == "imported"
 
 
 def unfinished_reason(run: RunResult) -> str:

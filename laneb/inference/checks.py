@@ -13,6 +13,12 @@ def checked_number(
 
     Raises:
         ValueError: it is no real number (a text, None, a list, true), not finite, or out of the range.
+
+    >>> checked_number("confidence", 0.95, above=0, below=1)
+    0.95
+    >>> checked_number("confidence", 95, above=0, below=1)
+    Traceback (most recent call last):
+    ValueError: confidence 95 is not allowed; it is a finite number between 0 and 1
     """
     allowed = "a finite number" + _range(above, below) + (f" [{unit}]" if unit else "")
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -317,7 +317,8 @@ def _scatter(lane: Lane) -> list[str]:
     elif levels.noise_assumed:
         found.append(
             f"as many levels and seed effects as finals: nothing measures the noise within a seed, "
-            f"{levels.noise_sd:.2g} is assumed, so the interval is weak. Calibrate with one seed more (LANE_B_CALIB_SEEDS)."
+            f"{levels.noise_sd:.2g} is assumed, so the interval is weak. Calibrate with one seed more "
+            f"(LANE_B_CALIB_SEEDS)."
         )
     elif seeds == 2:
         found.append("two seeds: their spread has one degree of freedom, so the interval is wide and weak")

@@ -33,6 +33,10 @@ class Design:
         eval_every, eval_every_late: steps between evaluations, in the first two thirds and the last.
         warmdown_ratio: share of a run that warms down.
         knobs: how the verdict is reached.
+
+    >>> design = Design(Surface(), tokens_per_step=128, n_scaling_params=22560, baseline_steps=400)
+    >>> round(design.true_steps()), round(design.with_gain(0.05).true_gain(), 3)
+    (305, 0.05)
     """
 
     surface: Surface

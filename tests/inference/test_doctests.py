@@ -12,7 +12,10 @@ import pytest
     "name",
     [
         "laneb.inference.horizon", "laneb.inference.loss_curve", "laneb.inference.parametric", "laneb.inference.ratio",
-        "laneb.inference.robust", "laneb.inference.seeds", "laneb.statistics.power_law",
+        "laneb.inference.robust", "laneb.inference.seeds", "laneb.inference.checks", "laneb.statistics.power_law",
+        "laneb.decision.candidates", "laneb.decision.looks", "laneb.decision.paired", "laneb.decision.reach",
+        "laneb.decision.summary", "laneb.decision.threshold", "laneb.planning.design", "laneb.planning.lanes",
+        "laneb.report.plan", "laneb.training.surface",
     ],
 )  # fmt: skip
 def test_the_examples_run(name: str) -> None:
