@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from laneb.decision.candidates import Candidate, plan_candidates
+    from laneb.decision.summary import summarize
+    from laneb.decision.threshold import ThresholdError, threshold_from
+    from laneb.decision.verdict import judge
+
+__all__ = ["Candidate", "ThresholdError", "judge", "plan_candidates", "summarize", "threshold_from"]
 
 _HOMES = {
     "threshold_from": "threshold",
     "ThresholdError": "threshold",
     "plan_candidates": "candidates",
     "Candidate": "candidates",
-    "summarize": "verdict",
+    "summarize": "summary",
     "judge": "verdict",
 }
-
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

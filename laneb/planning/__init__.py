@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from laneb.planning.design import Design
+    from laneb.planning.forecast import design_problems, plan_of
+    from laneb.planning.from_runs import runs_of, surface_like
+    from laneb.planning.lanes import Outcomes, simulate_lanes
+
+__all__ = ["Design", "Outcomes", "design_problems", "plan_of", "runs_of", "simulate_lanes", "surface_like"]
 
 _HOMES = {
     "simulate_lanes": "lanes",
@@ -14,8 +22,6 @@ _HOMES = {
     "surface_like": "from_runs",
     "runs_of": "from_runs",
 }
-
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

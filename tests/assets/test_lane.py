@@ -132,7 +132,8 @@ def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished
     write_overrides(finished_lane.settings.locations, {"threshold.threshold_offset": 0.31})
     before = {path: path.stat().st_mtime_ns for path in finished_lane.settings.locations.runs_dir.glob("*/result.json")}
     assert set(made(finished_lane.run())) == {
-        "baseline_threshold", "ratio_inference", "candidate_runs", "inference_schema", "lane_b_summary",
+        "lane_b_plan", "baseline_threshold", "ratio_inference", "candidate_runs", "inference_schema",
+        "lane_b_summary",
     }  # fmt: skip
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
 
