@@ -264,10 +264,11 @@ def read_overrides(locations: Locations) -> dict[str, Any]:
         if isinstance(stored, dict):
             return stored
         problem = "must hold one object of section.name: value"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        problem = f"can't be read ({error.strerror or error})"
+        reason = f"can't be read ({error.strerror or error}). Make it readable, or choose another work directory"
+        raise SettingsError([f"{shortened(str(path))}: {reason}."]) from None
     except (ValueError, RecursionError) as error:
         problem = f"not valid JSON ({error})"
     raise SettingsError([f"{shortened(str(path))}: {problem}. {_DROP_OVERRIDES}"])
