@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 from conftest import Lane
 
 from laneb.settings import load_settings
+from laneb.storage.atomic import write_text
 from laneb.storage.overrides import keep_overrides
+from laneb.training.log import parse_logs
+from laneb_assets.commands.schema import import_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LANEB = [sys.executable, "-m", "laneb_assets.cli"]
@@ -99,6 +103,31 @@ def test_another_user_runs_it_from_a_checkout_that_can_only_be_read_without_shar
         done = in_sandbox(*LANEB, "run", environment=environment)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert str(place) in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_neither_read_as_one_nor_replaced_by_one(
+    simulated_lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path may have a hundred characters
+    place = Path(kind)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(kind)
+    else:
+        place.symlink_to("/dev/zero")
+    before = place.stat()
+    for use in (
+        lambda: parse_logs(str(place)),
+        lambda: import_command(str(place), str(simulated_lane.profile), None),
+        lambda: write_text(place, "text"),
+    ):
+        with pytest.raises(ValueError, match="a device, socket or pipe, not a file") as refusal:
+            use()
+        assert "\n" not in str(refusal.value) and kind in str(refusal.value)
+    assert (place.stat().st_mode, place.stat().st_ino) == (before.st_mode, before.st_ino)
 
 
 @pytest.mark.parametrize("verb", ["doctor", "run", "summary", "report", "watch"])
