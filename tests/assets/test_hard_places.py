@@ -9,9 +9,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Lane
 
 from laneb.settings import load_settings
 from laneb.storage.atomic import write_text
@@ -27,12 +27,12 @@ LOG = (
 )
 
 
-def laneb(lane: Lane, *arguments: str, cwd: Path | str = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+def laneb(lane: Any, *arguments: str, cwd: Path | str = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = lane.environment() | {"PYTHONPATH": str(ROOT)} | variables
     return subprocess.run([*LANEB, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=240)
 
 
-def through_shell(lane: Lane, command: str) -> subprocess.CompletedProcess[str]:
+def through_shell(lane: Any, command: str) -> subprocess.CompletedProcess[str]:
     environment = lane.environment() | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
         ["bash", "-c", command, "bash", *LANEB], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
@@ -49,12 +49,12 @@ def through_shell(lane: Lane, command: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=["full", "nobody reads", "closed", "both closed"],
 )
-def test_output_that_nobody_can_read_is_one_sentence_or_none(simulated_lane: Lane, command: str, said: str) -> None:
+def test_output_that_nobody_can_read_is_one_sentence_or_none(simulated_lane: Any, command: str, said: str) -> None:
     assert through_shell(simulated_lane, command).stderr == said
 
 
 def test_no_home_no_language_an_optimized_python_and_a_strict_umask_change_nothing(
-    simulated_lane: Lane, tmp_path: Path
+    simulated_lane: Any, tmp_path: Path
 ) -> None:
     log = tmp_path / "train.log"
     log.write_text(LOG, encoding="utf-8")
@@ -84,7 +84,7 @@ def in_sandbox(*command: str, environment: dict[str, str]) -> subprocess.Complet
 
 
 def test_another_user_runs_it_from_a_checkout_that_can_only_be_read_without_shared_memory(
-    simulated_lane: Lane, tmp_path: Path
+    simulated_lane: Any, tmp_path: Path
 ) -> None:
     if not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("setpriv") and shutil.which("unshare")):
         pytest.skip("takes root, unshare and setpriv")
@@ -107,7 +107,7 @@ def test_another_user_runs_it_from_a_checkout_that_can_only_be_read_without_shar
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
 def test_what_is_no_file_is_neither_read_as_one_nor_replaced_by_one(
-    simulated_lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    simulated_lane: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path may have a hundred characters
     place = Path(kind)
@@ -131,18 +131,18 @@ def test_what_is_no_file_is_neither_read_as_one_nor_replaced_by_one(
 
 
 @pytest.mark.parametrize("verb", ["doctor", "run", "summary", "report", "watch"])
-def test_a_work_directory_of_5000_characters_is_one_sentence(simulated_lane: Lane, verb: str) -> None:
+def test_a_work_directory_of_5000_characters_is_one_sentence(simulated_lane: Any, verb: str) -> None:
     done = laneb(simulated_lane, verb, *(["--once"] if verb == "watch" else []), LANE_B_WORK_DIR="/tmp/" + "w" * 5000)
     assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr[-600:]
     assert "File name too long" in done.stderr and len(done.stderr) < 700
 
 
-def test_a_work_directory_that_is_a_file_is_one_sentence(simulated_lane: Lane) -> None:
+def test_a_work_directory_that_is_a_file_is_one_sentence(simulated_lane: Any) -> None:
     done = laneb(simulated_lane, "run", LANE_B_WORK_DIR=str(simulated_lane.profile))
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr[-600:]
 
 
-def test_broken_overrides_name_the_reset_that_drops_them(simulated_lane: Lane) -> None:
+def test_broken_overrides_name_the_reset_that_drops_them(simulated_lane: Any) -> None:
     path = simulated_lane.settings.locations.overrides_json
     path.parent.mkdir(parents=True)
     for text in ('{"a": ', "[1]", '{"no_such.knob": 1}', "[" * 100_000, "\0\0"):
