@@ -20,6 +20,8 @@ else:
 LARGEST_TOML = 1 << 20
 """Bytes of a settings file; what is larger is something else under its name."""
 
+SPECIAL = "it is a device, socket or pipe, not a file"
+
 LONGEST_SHOWN = 200
 """Characters of a value that a sentence repeats."""
 
@@ -70,6 +72,19 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
+def is_special(path: Path) -> bool:
+    """Whether a path names a device, socket or pipe: reading it could wait or go on for ever, and writing replace it.
+
+    What a shell hands over open, as `<(zcat train.log.gz)` is, has somebody at its other end and is none of these.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    handed_over = str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/")) and stat.S_ISFIFO(mode)
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or handed_over)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
@@ -80,8 +95,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise ValueError("it is a folder; name the .toml file in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is a device, socket or pipe, not a file")
+        if is_special(path):
+            raise ValueError(SPECIAL)
         if status.st_size > LARGEST_TOML:
             raise ValueError(f"it has {status.st_size:,} bytes, and {LARGEST_TOML:,} at most can be settings")
         data = path.read_bytes()

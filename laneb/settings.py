@@ -259,15 +259,22 @@ def read_overrides(locations: Locations) -> dict[str, Any]:
     """The overrides kept with the experiment; empty when there are none."""
     check_bucket(locations.work_dir)
     path = locations.overrides_json
-    if not path.exists():
-        return {}
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SettingsError([f"{path}: not valid JSON ({error}). Delete it to drop the overrides."]) from None
-    if not isinstance(stored, dict):
-        raise SettingsError([f"{path}: must hold one object of section.name: value."])
-    return stored
+        if isinstance(stored, dict):
+            return stored
+        problem = "must hold one object of section.name: value"
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        reason = f"can't be read ({error.strerror or error}). Make it readable, or choose another work directory"
+        raise SettingsError([f"{shortened(str(path))}: {reason}."]) from None
+    except (ValueError, RecursionError) as error:
+        problem = f"not valid JSON ({error})"
+    raise SettingsError([f"{shortened(str(path))}: {problem}. {_DROP_OVERRIDES}"])
+
+
+_DROP_OVERRIDES = "To drop all that is kept there: laneb run --reset"
 
 
 def _placed(given: dict[str, _Given], problems: list[str], environ: Mapping[str, str]) -> dict[str, _Given]:
@@ -349,7 +356,10 @@ def _given_by_overrides(
         if key in known:
             given[key] = _Given(value, "override", key)
         else:
-            problems.append(f"{key}: no such setting (from the experiment's overrides).{nearest(key, list(known))}")
+            problems.append(
+                f"{shortened(key)}: no such setting (from the experiment's overrides)."
+                f"{nearest(key, list(known))} {_DROP_OVERRIDES}"
+            )
     return _placed(given, problems, environ)
 
 

@@ -1,10 +1,14 @@
 """The console script. Each verb imports what it needs when it runs, so that `laneb --help` is quick."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
+
+from laneb.brought import shortened
 
 PROFILE = click.option("--profile", metavar="NAME", help="A profile's name, or a path to a TOML file.")
 WORK_DIR = click.option("--work-dir", metavar="DIR", help="Work directory W, instead of <base>/laneb/<experiment>.")
@@ -202,20 +206,48 @@ def simulate(
 
 def main(arguments: Any = None) -> None:
     """Run the command line: errors are one or two lines on stderr, exit 2 for bad settings or input."""
+    _open_what_is_closed()
     try:
         cli.main(arguments, prog_name="laneb", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
-        click.echo(f"laneb: {error.format_message()}", err=True)
-        sys.exit(2)
+        _end(f"laneb: {error.format_message()}", 2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("laneb: stopped.", err=True)
-        sys.exit(130)
+        _end("laneb: stopped.", 130)
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        _end("", 0)  # whoever read it has seen enough
     except ValueError as error:
-        click.echo(f"laneb: {error}", err=True)
-        sys.exit(2)
+        _end(f"laneb: {error}", 2)
+    except OSError as error:
+        _end(f"laneb: {shortened(str(error.filename or 'standard output'))}: {error.strerror or error}.", 1)
+    except MemoryError:
+        _end("laneb: out of memory: this machine can't hold what was asked for.", 1)
+
+
+def _open_what_is_closed() -> None:
+    """Give a process whose standard streams were closed (`>&-`) streams that lead nowhere.
+
+    Otherwise the next file that it opens, a database even, would get their numbers, and what is printed.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+def _end(said: str, status: int) -> None:
+    """Say one thing and end, whatever of the standard streams can still be written."""
+    with contextlib.suppress(OSError, ValueError):
+        if said:
+            click.echo(said, err=True)
+    # What is left in its buffer has nowhere to go, and Python would say so once more at its end.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            os.dup2(nowhere, number)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

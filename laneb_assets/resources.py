@@ -1,6 +1,8 @@
 """What assets are handed: the experiment's store, its warehouse, and the trainer."""
 
 import contextlib
+import re
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from laneb.training.run_directory import (
     failure_since,
     prepare,
     read_result,
+    unwritable_now,
 )
 from laneb.training.spec import RunSpec
 from laneb_assets.dagster_internals import DagsterPipesExecutionError
@@ -149,8 +152,10 @@ class Trainer:
                 raise dg.Failure(
                     f"{STOPPED}: {spec.run_id} (seed {spec.seed}) has a checkpoint", allow_retries=False
                 ) from None
-            reason = failure_since(run_dir, before) or (
-                f"{error}. Its log: {run_dir / LOG}. Materialize the partition again to go on from its last checkpoint."
+            reason = failure_since(run_dir, before) or unwritable_now(run_dir)
+            reason = reason or (
+                f"{_ended_how(error)}. Its log: {run_dir / LOG}. Materialize the partition again to go on from its "
+                "last checkpoint."
             )
             raise dg.Failure(f"{spec.run_id} (seed {spec.seed}): {reason}", allow_retries=False) from error
         return True
@@ -179,6 +184,15 @@ def _say_once(context: dg.AssetExecutionContext, state: tenacity.RetryCallState)
 
 def _exited_with(error: DagsterPipesExecutionError, *codes: int) -> bool:
     return any(str(error).endswith(f"code {code}") for code in codes)
+
+
+def _ended_how(error: DagsterPipesExecutionError) -> str:
+    """A process that could not say why it ended was ended by something else."""
+    match = re.search(r"code -(\d+)$", str(error))
+    if match is None:
+        return str(error)
+    memory = ", as a machine that is out of memory does" if int(match[1]) == signal.SIGKILL else ""
+    return f"its training process was ended by signal {match[1]}{memory}"
 
 
 Training = dg.ResourceParam[Trainer]

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from laneb.brought import SPECIAL, is_special
 from laneb.places import is_folder_path
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ def replace_file(path: Path, data: bytes) -> None:
     """Write under a temporary name beside `path`, force it to the disk, and rename it into place.
 
     Raises:
-        OSError: the place is not writable or the disk is full; what was there is untouched.
+        OSError: the place is not writable or no file's, or the disk is full; what was there is untouched.
     """
+    if is_special(path) or path.parent == Path("/dev"):
+        # A rename would put a file in the place of /dev/full.
+        raise OSError(errno.EINVAL, SPECIAL, str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -70,6 +74,8 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def remedy(error: OSError) -> str:
     """What to do about a place that can't be written; begins a sentence."""
+    if error.errno == errno.EINVAL:
+        return "Name a file"
     return "Free some space" if error.errno in _NO_SPACE else "Make it writable"
 
 

@@ -34,6 +34,16 @@ def write_overrides(locations: Locations, overrides: Mapping[str, Any]) -> None:
     write_text(locations.overrides_json, json.dumps(dict(sorted(overrides.items())), indent=2) + "\n")
 
 
+def keep_overrides(locations: Locations, overrides: Mapping[str, Any]) -> None:
+    """`write_overrides`, unless they are kept already; a file that can't be read any more is replaced."""
+    try:
+        kept = read_overrides(locations) == dict(overrides)
+    except SettingsError:
+        kept = False
+    if not kept:
+        write_overrides(locations, overrides)
+
+
 def apply_overrides(
     profile: str | None,
     locations: Locations,

@@ -27,6 +27,8 @@ VERSION_TABLE = "lane_b_schema_version"
 SCHEMA_VERSION = 1
 _COMPARED = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "time_to_target_sec", "reached")
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
+_NO_ROOM = ("No space left", "File too large", "Disk quota")
+_NO_RIGHT = ("Permission denied", "Read-only", "read-only")
 # DuckDB refuses a second connection of another configuration within one process, so those take turns.
 _one_connection = threading.Lock()
 
@@ -56,7 +58,7 @@ class Warehouse:
                     _migrate(connection)
                 yield connection
             except duckdb.Error as error:
-                raise StorageError(f"{self.path}: {error}") from error
+                raise self._unusable(error) from error
             finally:
                 connection.close()
 
@@ -100,9 +102,21 @@ class Warehouse:
                     f"{self.path} is held by {holder.group(1) if holder else 'another process'} since more than "
                     f"{self.wait_seconds:g} s. Close it there, then try again."
                 ) from error
-            raise StorageError(f"{self.path} can't be opened as a DuckDB file: {error}") from error
+            raise self._unusable(error) from error
         except duckdb.Error as error:
-            raise StorageError(f"{self.path} can't be opened as a DuckDB file: {error}") from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StorageError:
+        """What to say of a file that can't be opened, or whose content can't be read or written."""
+        said = f"{self.path} can't be used as a DuckDB file: {_first_line(error)}"
+        if any(word in said for word in _NO_ROOM):
+            return StorageError(f"{said}. Free some space and run it again: what was committed is still there.")
+        if any(word in said for word in _NO_RIGHT):
+            return StorageError(f"{said}. Make it writable, or choose another place with LANE_B_DUCKDB_PATH.")
+        return StorageError(
+            f"{said}. If it was cut or damaged, delete it: each experiment's next `laneb run` writes its rows again "
+            "(imported ones: laneb schema import)."
+        )
 
     def upsert(
         self, experiment: str, rows: Sequence[SchemaRow], fingerprints: Sequence[str], *, skip_existing: bool
@@ -246,6 +260,10 @@ def _insert(
     connection.execute(
         f"INSERT INTO {TABLE} ({names}) VALUES ({marks})", [experiment, fingerprint, revision, row.text, *cells]
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".! ")
 
 
 def _is_lock(error: Exception) -> bool:

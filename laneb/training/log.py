@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from laneb.brought import SPECIAL, is_special
+from laneb.places import is_folder_path
 from laneb.records.base import canonical_hash, utc_now
 from laneb.records.runs import RunResult
 from laneb.training.logs.foreign import nearest_guess
@@ -85,6 +87,8 @@ def _read(
         path = Path(source) if isinstance(source, str) else source
         assert not isinstance(path, bytes)
         name = str(path)
+        if is_folder_path(path) and is_special(path):
+            raise LogError(f"{name}: this log can't be read: {SPECIAL}. Give the path of a training log.")
         head = _take_in(reader, lambda: path.open("rb"), name)
     arguments = dict(power_law or {})
     if not reader.runs:

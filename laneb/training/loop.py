@@ -24,7 +24,8 @@ from laneb.training.evaluation import bits_per_byte, loss_by_context
 from laneb.training.interruption import Interrupted
 from laneb.training.out_of_memory import is_out_of_memory
 from laneb.training.rows import rows_of
-from laneb.training.run_directory import CHECKPOINTS, WEIGHTS, told_by
+from laneb.training.run_directory import CHECKPOINTS, LOG, WEIGHTS, told_by
+from laneb.training.run_log import told_so_far
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -279,6 +280,7 @@ class Training:
                 "peak_memory_mib": self._peak_memory_mib(),
             },
             "sizes": self.reporter.sizes(),
+            "log_checksum": self.reporter.log_checksum(),
             "fingerprint": self.spec.fingerprint,
         }
         checkpoint.save(self.checkpoints, progress.step, state)
@@ -293,7 +295,15 @@ class Training:
             self.model.load_state_dict(state["model"])
             self.optimizers.load_state(state["optimizers"])
             self.progress = Progress.from_state(state["progress"])
-        self.reporter.open(tuple(state["sizes"]) if step else (0, 0))
+        # Checkpoints of before the log had a checksum go on without one.
+        if step and not self.reporter.open(tuple(state["sizes"]), state.get("log_checksum", "")):
+            self.reporter.tell_again(told_so_far(self.spec, self.progress.curve))
+            warnings = [
+                *warnings,
+                f"{self.run_dir / LOG} was damaged since step {step}: told again from the checkpoint",
+            ]
+        elif not step:
+            self.reporter.open((0, 0))
         self.reporter.started(self.device.name, self.model.head.weight.numel(), step, self.device.world)
         for warning in [*self._warnings, *warnings]:
             self.reporter.warned(warning)

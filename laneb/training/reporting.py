@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import xxhash
+
 from laneb.training import log_lines
 from laneb.training.run_directory import EVENTS, LOG, unwritable
 from laneb.training.trackers import Trackers
@@ -42,15 +44,29 @@ class Reporter:
         self._status = ""
         self._paths = (run_dir / LOG, run_dir / EVENTS)
         self._files: list[TextIO] = []
+        self._digest = xxhash.xxh3_128()
         self._every = max(1, min(10, spec.steps // EVENTS_PER_RUN))
 
-    def open(self, sizes: tuple[int, int]) -> None:
-        """Go on writing after the first `sizes` bytes of log and events: what a lost stretch left is dropped."""
+    def open(self, sizes: tuple[int, int], log_checksum: str = "") -> bool:
+        """Go on writing after the first `sizes` bytes of log and events: what a lost stretch left is dropped.
+
+        Returns:
+            Whether the log up to there is the one that `log_checksum` was taken of; without a checksum, it is.
+        """
         for path, size in zip(self._paths, sizes, strict=True):
             path.touch()
             if path.stat().st_size > size:
                 os.truncate(path, size)
             self._files.append(path.open("a", encoding="utf-8", newline="\n"))
+        self._digest = xxhash.xxh3_128(self._paths[0].read_bytes())
+        return not log_checksum or self._digest.hexdigest() == log_checksum
+
+    def tell_again(self, lines: list[str]) -> None:
+        """Put these lines in the place of a log that was damaged."""
+        os.truncate(self._paths[0], 0)
+        self._digest = xxhash.xxh3_128()
+        for line in lines:
+            self._append(0, line)
 
     def sizes(self) -> tuple[int, int]:
         """Bytes of log and events so far, written out; the trackers' numbers too."""
@@ -59,6 +75,10 @@ class Reporter:
             file.flush()
         log, events = (path.stat().st_size for path in self._paths)
         return log, events
+
+    def log_checksum(self) -> str:
+        """Of the log so far (XXH3, 128 bits, hex), for the checkpoint that a later start goes on from."""
+        return self._digest.hexdigest()
 
     def started(self, device: str, head_parameters: int, step: int, processes: int) -> None:
         """The run begins at step 0, or goes on from a later one."""
@@ -173,6 +193,8 @@ class Reporter:
         try:
             self._files[number].write(line + "\n")
             self._files[number].flush()
+            if number == 0:
+                self._digest.update(f"{line}\n".encode())
         except OSError as error:
             raise unwritable(self._paths[number], error) from error
 
@@ -180,8 +202,9 @@ class Reporter:
 class Silent(Reporter):
     """The reporter of a process that doesn't lead: says nothing, writes nothing."""
 
-    def open(self, sizes: tuple[int, int]) -> None:
+    def open(self, sizes: tuple[int, int], log_checksum: str = "") -> bool:
         """Nothing is opened."""
+        return True
 
     def sizes(self) -> tuple[int, int]:
         """Nothing was written."""

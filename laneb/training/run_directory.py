@@ -25,6 +25,8 @@ SPEC, RESULT, LOG, EVENTS, CHECKPOINTS = "spec.json", "result.json", "train.log"
 WEIGHTS = "model.pt"
 """A finished run's weights, under nanochat's names, where they are kept."""
 
+_PROBE_BYTES = 1 << 16
+
 HELD_BY_ANOTHER = 75
 """Exit status of a training process that found another one at work on its run: EX_TEMPFAIL."""
 
@@ -166,6 +168,21 @@ def unwritable(path: Path, error: OSError) -> ValueError:
         f"{path} can't be written: {error.strerror or error}. {remedy(error)} and start the run again: it goes on "
         "from its last checkpoint"
     )
+
+
+def unwritable_now(run_dir: Path) -> str | None:
+    """What to say of a directory that a little can't be written to, as a disk that a run has filled; None: it can."""
+    probe = run_dir / f".{EVENTS}.probe"
+    try:
+        with contextlib.closing(probe.open("wb", buffering=0)) as file:
+            file.write(bytes(_PROBE_BYTES))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return str(unwritable(run_dir, error))
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return None
 
 
 def events_size(run_dir: Path) -> int:

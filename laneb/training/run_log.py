@@ -14,12 +14,15 @@ from laneb.training.log import LogError, parse_log
 from laneb.training.run_directory import LOG, SPEC, read_spec, write_result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from laneb.records.runs import ValidationPoint
     from laneb.training.spec import RunSpec
 
 BPB_PRINTED = 1e-6
 """What printing six decimals can move a bpb by."""
 
-RETOLD = "Warning: the log of this run was lost or damaged; these lines are told from its result"
+RETOLD = "Warning: the log of this run was lost or damaged; these lines are told from its evaluations"
 
 
 def run_log(run_dir: Path, result: RunResult) -> str:
@@ -79,10 +82,14 @@ def _agree(path: Path, result: RunResult) -> bool:
     )
 
 
-def _lines(spec: RunSpec, result: RunResult) -> list[str]:
+def told_so_far(spec: RunSpec, curve: Sequence[ValidationPoint]) -> list[str]:
+    """The lines of a log that was lost: its header and its evaluations, without the updates between them."""
     head = count_parameters(spec.shape).param_counts.lm_head
-    lines = [RETOLD, *log_lines.header(spec, head)]
-    lines += [log_lines.validation(point.step, point.bpb) for point in result.val_curve]
+    return [RETOLD, *log_lines.header(spec, head), *(log_lines.validation(point.step, point.bpb) for point in curve)]
+
+
+def _lines(spec: RunSpec, result: RunResult) -> list[str]:
+    lines = told_so_far(spec, result.val_curve)
     if result.status == "failed_nan":
         lines.append(f"step {result.steps:05d}/{spec.steps:05d} | loss: nan")
     return lines + log_lines.footer(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from laneb.brought import SPECIAL, is_special
 from laneb.settings import load_settings
 from laneb.storage.atomic import StorageError, write_text
 from laneb.storage.schema_table import parse_schema_csv, render_schema_csv
@@ -14,12 +15,14 @@ from laneb.storage.warehouse import Warehouse
 def import_command(file: str, profile: str | None, work_dir: str | None) -> None:
     """Take a CSV's rows into the table."""
     settings = load_settings(profile, work_dir=work_dir)
+    if is_special(Path(file)):
+        raise StorageError(f"{file} can't be read: {SPECIAL}.")
     try:
         content = Path(file).read_bytes()
     except FileNotFoundError:
         raise StorageError(f"{file}: no such file.") from None
     except OSError as error:
-        raise StorageError(f"{file} can't be read: {error}.") from None
+        raise StorageError(f"{file} can't be read: {error.strerror or error}.") from None
     rows = parse_schema_csv(decode_table(content, file), file)
     warehouse = Warehouse(settings.locations.duckdb_path)
     written = warehouse.import_rows(settings.experiment, rows, skip_existing=settings.candidates.skip_existing)

@@ -94,9 +94,9 @@ def _failed_checks(result: dg.JobExecutionResult) -> tuple[str, ...]:
 def _error_of(result: dg.JobExecutionResult) -> tuple[str, str]:
     """What went wrong and the name of its class: in the words of Lane B's own error, else of the first cause."""
     for event in result.all_events:
-        if event.is_step_failure:
-            failure = event.step_failure_data
-            if failure.user_failure_data and failure.user_failure_data.description:
+        if event.is_step_failure or event.is_job_failure:
+            failure = event.step_failure_data if event.is_step_failure else event.job_failure_data
+            if event.is_step_failure and failure.user_failure_data and failure.user_failure_data.description:
                 return str(failure.user_failure_data.description), "Failure"
             errors = []
             error = failure.error

@@ -14,9 +14,9 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from laneb.places import is_folder_path
-from laneb.settings import Settings, SettingsError, read_overrides
+from laneb.settings import Settings, SettingsError
 from laneb.storage.lease import Lease, LeaseHeldError
-from laneb.storage.overrides import write_overrides
+from laneb.storage.overrides import keep_overrides
 from laneb_assets.automation.runs import LOCK
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.definitions import definitions_of
@@ -60,8 +60,7 @@ def run_lane(
     with _only_one(settings):
         definitions = definitions_of(settings)
         lane = Lane(settings, definitions.resolve_asset_graph())
-        if dict(settings.overrides) != read_overrides(settings.locations):
-            write_overrides(settings.locations, settings.overrides)
+        keep_overrides(settings.locations, settings.overrides)
         end_dead_runs(instance, settings.experiment)
         lane.store.name_this_place()
         lane_run = uuid.uuid4().hex[:8]

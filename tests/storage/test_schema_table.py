@@ -8,6 +8,7 @@ import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from warehouse_load import load
 
 from laneb.report.comparison import comparison_rows
 from laneb.storage.atomic import StorageError
@@ -182,3 +183,26 @@ def test_an_exception_inside_gives_the_file_back(warehouse: Warehouse) -> None:
         raise RuntimeError
     check = "import duckdb, sys; duckdb.connect(sys.argv[1])"
     assert subprocess.run([sys.executable, "-c", check, str(warehouse.path)], check=False).returncode == 0
+
+
+def test_processes_that_are_killed_lose_and_double_nothing_that_was_said_to_be_written(tmp_path: Path) -> None:
+    found = load(tmp_path, writers=3, readers=2, rows=4, kills=2)
+    assert (found.killed, found.lost, found.doubled, found.foreign, found.failures) == (2, 0, 0, 0, ())
+    assert found.written >= 4
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "random", "middle"])
+def test_a_file_that_is_no_database_any_more_is_named_with_the_way_out(warehouse: Warehouse, damage: str) -> None:
+    warehouse.upsert("tiny", [row(f"laneb_inferred_s{seed}") for seed in range(50)], ["f"] * 50, skip_existing=True)
+    data = warehouse.path.read_bytes()
+    rotten = bytes(byte ^ 0x5A for byte in data[12288:])
+    damaged = {
+        "emptied": b"",
+        "cut": data[: len(data) // 2],
+        "random": b"\x5a" * len(data),
+        "middle": data[:12288] + rotten,
+    }
+    warehouse.path.write_bytes(damaged[damage])
+    with pytest.raises(StorageError, match="delete it: each experiment's next `laneb run`") as refusal:
+        warehouse.current_rows("tiny")
+    assert str(warehouse.path) in str(refusal.value) and "\n" not in str(refusal.value)

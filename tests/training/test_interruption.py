@@ -97,6 +97,20 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before_with_a_warning(uninter
     assert f"{latest.name} can't be read" in lines(run_dir, "Warning")[0]
 
 
+def test_a_log_that_was_damaged_before_a_run_goes_on_is_told_again_from_its_checkpoint(uninterrupted):
+    runs, spec, result = uninterrupted
+    run_dir = runs.prepared(spec, "rotten")
+    stop_at(runs.start(run_dir), "step 00007", signal.SIGKILL)
+    log = run_dir / "train.log"
+    # A digit of a training line, which no later reading of the whole could tell.
+    log.write_text(log.read_text(encoding="utf-8").replace("loss: ", "loss: 1", 1), encoding="utf-8")
+    assert facts(runs.train(spec, "rotten")) == facts(result)
+    warnings = lines(run_dir, "Warning")
+    assert "told from its evaluations" in warnings[0] and "train.log was damaged since step" in warnings[1]
+    assert lines(run_dir, "Step") == lines(runs.folder / spec.run_id, "Step")
+    assert "loss: 1" not in log.read_text(encoding="utf-8").partition("Resuming")[0]
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
