@@ -12,7 +12,7 @@ from laneb.storage.roles import baseline_role
 pytestmark = pytest.mark.slow
 
 CHAIN = ["baseline_results", "baseline_threshold", "calibration_points", "ratio_inference"]
-FOLLOWING = {**dict.fromkeys(CHAIN, 1), "candidate_runs": 2, "inference_schema": 1, "lane_b_summary": 1}
+FOLLOWING = {**dict.fromkeys(CHAIN, 1), "candidate_runs": 3, "inference_schema": 1, "lane_b_summary": 1}
 
 
 def change_baseline(lane, instance: dg.DagsterInstance, seed: int, by: float) -> None:
@@ -27,7 +27,7 @@ def change_baseline(lane, instance: dg.DagsterInstance, seed: int, by: float) ->
 def report(instance: dg.DagsterInstance, seed: str, version: str) -> None:
     instance.report_runless_asset_event(
         dg.AssetMaterialization(
-            dg.AssetKey(["micro", "baseline_runs"]), partition=seed, tags={"dagster/data_version": version}
+            dg.AssetKey(["simulated", "baseline_runs"]), partition=seed, tags={"dagster/data_version": version}
         )
     )
 
@@ -35,7 +35,7 @@ def report(instance: dg.DagsterInstance, seed: str, version: str) -> None:
 def made_since(instance: dg.DagsterInstance, moment: float) -> Counter[str]:
     counts: Counter[str] = Counter()
     for name in FOLLOWING:
-        records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(["micro", name]), after_timestamp=moment)
+        records = dg.AssetRecordsFilter(asset_key=dg.AssetKey(["simulated", name]), after_timestamp=moment)
         counts[name] = len(instance.fetch_materializations(records, limit=50).records)
     return +counts
 
@@ -47,22 +47,22 @@ def skips(instance: dg.DagsterInstance) -> int:
     return sum("up to date" in (tick.skip_reason or "") for tick in ticks)
 
 
-def test_new_baselines_lead_to_a_new_summary_without_a_click_and_each_asset_runs_once(finished_lane) -> None:
-    with finished_lane.instance() as instance:
-        server = Server(finished_lane)
+def test_new_baselines_lead_to_a_new_summary_without_a_click_and_each_asset_runs_once(finished_simulated_lane) -> None:
+    with finished_simulated_lane.instance() as instance:
+        server = Server(finished_simulated_lane)
         try:
             wait_until(lambda: skips(instance) >= 1, "the sensor finds the finished lane up to date", 120)
             assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])) == 0
             moment = time.time()
-            change_baseline(finished_lane, instance, 41, by=-0.2)
+            change_baseline(finished_simulated_lane, instance, 41, by=-0.2)
             wait_until(lambda: made_since(instance, moment)["ratio_inference"], "the analysis reruns", 120)
             # A daemon that dies between two stages loses nothing: where the lane stands is in its records.
             server.kill()
-            server = Server(finished_lane)
+            server = Server(finished_simulated_lane)
             wait_until(lambda: made_since(instance, moment)["lane_b_summary"], "the summary follows", 240)
             assert made_since(instance, moment) == Counter(FOLLOWING)
 
-            version = finished_lane.store.read_run(baseline_role(41), "").content_hash()
+            version = finished_simulated_lane.store.read_run(baseline_role(41), "").content_hash()
             seen = skips(instance)
             report(instance, "41", version)
             wait_until(lambda: skips(instance) >= seen + 2, "the sensor looks at the unchanged baseline", 120)
