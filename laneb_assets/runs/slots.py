@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 
 import dagster as dg
+import tenacity
+from sqlalchemy.exc import SQLAlchemyError
 
 from laneb_assets.dagster_internals import EventLogStorage, PoolGranularity
 from laneb_assets.runs.alive import is_alive
@@ -45,6 +47,13 @@ def wait_for_slot(instance: dg.DagsterInstance, run_id: str, step: str, pool: st
             storage.free_concurrency_slot_for_step(run_id, step)
 
 
+# Two runs that ask first at the same moment both insert the pool's row, which a database lets only one of them do.
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(SQLAlchemyError),
+    wait=tenacity.wait_random(0.05, 0.5),
+    stop=tenacity.stop_after_attempt(5),
+    reraise=True,
+)
 def _is_limited(storage: EventLogStorage, pool: str) -> bool:
     """Whether runs claim slots of the pool; one that nobody gave a limit gets the instance's on the way."""
     config = storage.get_pool_config()

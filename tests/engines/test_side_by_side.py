@@ -1,20 +1,26 @@
 """`laneb run` with several training runs at once: nothing is lost, all is the same, and the wait is shorter."""
 
 import os
+import shutil
 import signal
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import dagster as dg
 import psutil
 import pytest
 from dagster import DagsterRunStatus
+from postgres_server import missing, postgres
 from servers import until
 
+from laneb.records.verdict import Verdict
 from laneb_assets.lane_run.steps import Step, steps_of
 from laneb_assets.lane_run.walk import run_lane
 from laneb_assets.names import EXPERIMENT, TRAINED
+
+DEPLOYED = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
 
 PACE = 0.08
 """Real seconds of a simulated one: a run takes 2 to 3 s, of which it sleeps most."""
@@ -26,6 +32,11 @@ def results_of(lane) -> dict[str, str]:
     runs = {path.stem: lane.store.read_run(path.stem, "") for path in folder.glob("*.json")}
     named = runs.items()
     return {role: run.model_copy(update={"fingerprint": "", "recipe": ""}).content_hash() for role, run in named}
+
+
+def decided(lane) -> list[object]:
+    """What a lane's verdict rests on."""
+    return [(mode.decision, mode.differences, mode.gain_bounds) for mode in lane.store.read(Verdict).modes]
 
 
 def at_a_pace(lane, pace: float) -> None:
@@ -81,6 +92,20 @@ def test_partitions_side_by_side_come_to_the_same_as_one_by_one(simulated_once, 
         is_whole(simulated_lane, instance)
     assert side_by_side < 0.6 * one_by_one
     assert results_of(simulated_lane) == results_of(simulated_once)
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_with_its_runs_in_postgres_a_lane_comes_to_the_same(simulated_once, simulated_lane, monkeypatch):
+    shutil.copy(DEPLOYED, simulated_lane.home / "dagster.yaml")
+    monkeypatch.setenv("LANE_B_PARALLEL_RUNS", "4")
+    with postgres() as url:
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", url)
+        with simulated_lane.instance() as instance:
+            assert type(instance.event_log_storage).__name__ == "PostgresEventLogStorage"
+            run_paced(simulated_lane, instance, 0.0)
+            is_whole(simulated_lane, instance)
+    assert results_of(simulated_lane) == results_of(simulated_once)
+    assert decided(simulated_lane) == decided(simulated_once)
 
 
 def test_ctrl_c_stops_all_that_run_side_by_side(simulated_lane, monkeypatch):
