@@ -110,6 +110,8 @@ def test_with_its_runs_in_postgres_a_lane_comes_to_the_same(simulated_once, simu
 
 def test_ctrl_c_stops_all_that_run_side_by_side(simulated_lane, monkeypatch):
     monkeypatch.setenv("LANE_B_PARALLEL_RUNS", "2")
+    # What a shell starts in the background ignores SIGINT, tests too.
+    before_the_test = signal.signal(signal.SIGINT, signal.default_int_handler)
     training = [step for step in steps_of(simulated_lane.assets()[0]) if step.asset in TRAINED]
 
     def press_ctrl_c() -> None:
@@ -128,6 +130,7 @@ def test_ctrl_c_stops_all_that_run_side_by_side(simulated_lane, monkeypatch):
     with simulated_lane.instance() as instance, pytest.raises(KeyboardInterrupt):
         run_lane(simulated_lane.settings, instance, before=before, after=lambda outcome: None)
     pressing.join()
+    signal.signal(signal.SIGINT, before_the_test)
     left = [process for process in psutil.Process().children(recursive=True) if "laneb.training" in process.cmdline()]
     assert left == []
     runs = simulated_lane.settings.locations.runs_dir.glob("*/events.jsonl")
