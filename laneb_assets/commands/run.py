@@ -123,7 +123,7 @@ def _close(settings: Settings, profile: str | None, trained: int, seconds: float
     from laneb_assets.commands.summary import print_summary
 
     print_summary(settings)
-    word = f"trained {trained} {'run' if trained == 1 else 'runs'}" if trained else "nothing was trained"
+    word = f"trained {trained} {'run' if trained == 1 else 'runs'}" if trained else "nothing to train"
     click.echo(f"\n{word}, in {seconds:.0f} s")
     click.echo(f"work directory: {settings.locations.work_dir}")
     command = "make ui (or: laneb ui)" if profile is None else f"laneb ui --profile {shlex.quote(profile)}"

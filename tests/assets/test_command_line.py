@@ -203,7 +203,7 @@ def test_a_run_repeated_on_purpose_is_trained_again_and_the_earlier_attempt_is_k
     assert json.loads((earlier / "result.json").read_text())["attempt"] == 1
     assert json.loads((runs / kept.run_id / "result.json").read_text())["attempt"] == 2
     # A simulated run takes the seconds of its surface, so nothing that is made from it has changed.
-    assert "nothing was trained" in laneb(lane, "run").stdout
+    assert "nothing to train" in laneb(lane, "run").stdout
 
 
 def test_what_can_not_be_repeated_is_refused_with_what_can(finished_simulated_lane) -> None:
