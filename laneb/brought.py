@@ -79,7 +79,7 @@ def is_special(path: Path) -> bool:
     """
     try:
         mode = path.stat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return False
     handed_over = str(path).startswith(("/dev/fd/", "/dev/stdin", "/proc/")) and stat.S_ISFIFO(mode)
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or handed_over)
