@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import doctest
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+import laneb
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "laneb.inference.horizon", "laneb.inference.loss_curve", "laneb.inference.parametric", "laneb.inference.ratio",
-        "laneb.inference.robust", "laneb.inference.seeds", "laneb.inference.checks", "laneb.statistics.power_law",
-        "laneb.decision.candidates", "laneb.decision.looks", "laneb.decision.paired", "laneb.decision.reach",
-        "laneb.decision.summary", "laneb.decision.threshold", "laneb.planning.design", "laneb.planning.lanes",
-        "laneb.report.plan", "laneb.training.surface",
-    ],
-)  # fmt: skip
+LIBRARY = Path(laneb.__file__).parent
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(LIBRARY.parent).with_suffix("").parts)
+    for path in LIBRARY.rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_the_examples_run(name: str) -> None:
     found = doctest.testmod(import_module(name))
     assert found.attempted > 0

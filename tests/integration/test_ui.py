@@ -1,5 +1,6 @@
 """`laneb ui` as people and other sites' pages meet it: one real server, asked over HTTP and websockets."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -56,8 +57,15 @@ class Ui:
         assert status == 200, text
         return json.loads(text)["data"]
 
-    def processes(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Its living children whose command line has each of the words: one that ends meanwhile is none."""
+        children, found = psutil.Process(self.process.pid).children(recursive=True), []
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                line = " ".join(child.cmdline())
+                if line and all(word in line for word in words):
+                    found.append(child)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -143,18 +151,15 @@ def test_a_second_one_says_where_the_first_is_and_a_taken_port_is_said_before_an
 
 
 def test_a_killed_code_server_comes_back_and_what_a_kill_leaves_behind_ends_by_itself(ui) -> None:
-    [killed] = [process for process in ui.processes() if "grpc" in process.cmdline()]
+    [killed] = ui.processes(" grpc ")
     killed.kill()
     query = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
 
     def loaded_anew() -> bool:
-        others = [process for process in ui.processes() if process.status() != psutil.STATUS_ZOMBIE]
-        holders = [process for process in others if "grpc" in process.cmdline()]
-        return bool(holders) and bool(ui.ask(query)["repositoriesOrError"].get("nodes"))
+        return bool(ui.processes(" grpc ")) and bool(ui.ask(query)["repositoriesOrError"].get("nodes"))
 
     wait_until(loaded_anew, "the code location is loaded again", 60)
-    alive = [process for process in ui.processes() if process.status() != psutil.STATUS_ZOMBIE]
-    mine = [process for process in alive if "laneb_assets.web" in " ".join(process.cmdline())]
+    mine = ui.processes("laneb_assets.web")
     assert len(mine) == 3
     os.kill(ui.process.pid, signal.SIGKILL)
     ui.process.wait()
