@@ -6,6 +6,7 @@
 - A run's origin, by which the UI's timeline, job squares and *Re-execute* find runs that `laneb run` started:
   `execute_in_process` takes none.
 - The in-process executor and the pools' storage: to show that a run lives, and to wait for a slot at no cost.
+- Its storage in SQLite: to begin a run's log without a walk through all migrations.
 - Code servers that web server and daemon share: `dagster dev` starts them, and has no place for a layer before its web
   server.
 
@@ -33,7 +34,7 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.instance.config import PoolGranularity
 from dagster._core.loader import LoadingContext
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.event_log import EventLogStorage
+from dagster._core.storage.event_log import EventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "PlanOrchestrationContext",
     "PoolGranularity",
     "RetryMode",
+    "SqliteEventLogStorage",
     "StaleStatus",
     "code_servers",
     "execute_as_of_location",

@@ -14,6 +14,7 @@ from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, LANE_RUN_TAG, TRAINED
 from laneb_assets.resources import STOPPED
 from laneb_assets.runs.alive import alive
 from laneb_assets.runs.slots import wait_for_slot
+from laneb_assets.runs.sqlite_files import begin_log, kept_open
 from laneb_assets.workspace import location_of
 
 BAD_INPUT = ("CorpusError", "SettingsError", "CheckoutError", "ResultsError")
@@ -42,7 +43,8 @@ def materialize_step(
         KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
     """
     run_id = str(uuid4())
-    with alive(instance, run_id):
+    with alive(instance, run_id), kept_open(instance):
+        begin_log(instance, run_id)
         if pool := lane.pool(step.asset):
             wait_for_slot(instance, run_id, *pool, say=say)
         started = time.monotonic()

@@ -13,6 +13,7 @@ from laneb_assets.dagster_internals import (
 )
 from laneb_assets.runs.alive import hold
 from laneb_assets.runs.slots import wait_for_slot
+from laneb_assets.runs.sqlite_files import kept_open
 
 
 class LaneExecutor(InProcessExecutor):
@@ -32,7 +33,8 @@ class LaneExecutor(InProcessExecutor):
                 # Only within this block does Dagster let a signal through.
                 with raise_execution_interrupts():
                     wait_for_slot(instance, run_id, step.key, step.pool, plan_context.log.info)
-        yield from super().execute(plan_context, execution_plan)
+        with kept_open(instance):
+            yield from super().execute(plan_context, execution_plan)
 
 
 @dg.executor(name="in_process")

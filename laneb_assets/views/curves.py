@@ -3,6 +3,7 @@
 Colours are Okabe and Ito's, which the colour-blind tell apart; arms differ in their dashes too. A legend stands below.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -166,7 +167,15 @@ def _legend_below(figure: Any, curves: Sequence[Curve], threshold: float | None,
     if threshold is not None:
         label = f"threshold {threshold:.4f} (diamond: crossing)"
         handles.append(Line2D([], [], color=THRESHOLD_COLOR, linestyle="--", label=label))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), frameon=False, fontsize=8)
+    columns = min(3, len(handles))
+    # Margins for every lane's labels, since finding out the least takes longer than all the drawing. A run draws one.
+    figure.set_layout_engine(None)
+    width, height = figure.get_size_inches()
+    below = 0.55 + 0.17 * math.ceil(len(handles) / columns)
+    figure.subplots_adjust(
+        left=0.75 / width, right=1 - 0.15 / width, bottom=below / height, top=1 - 0.12 / height, wspace=0.24
+    )
+    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=8, borderaxespad=0.1)
 
 
 def _along(curve: Curve, field: str) -> tuple[list[float], list[float]]:

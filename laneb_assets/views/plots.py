@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import numpy as np
 
 from laneb.records.calibration import Calibration
 from laneb.records.inference import Inference
@@ -16,6 +17,7 @@ from laneb.storage.store import Store
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 METADATA_DPI = 72
 METADATA_COLORS = 128
@@ -27,8 +29,9 @@ ARM_COLORS = {"baseline": GREY, "inferred": BLUE, "confirmation": GREEN, "fallba
 
 def plotted(store: Store, name: str, figure: "Figure") -> dg.MetadataValue:
     """Keep a figure in the work directory, and give it as metadata that the UI shows."""
-    store.write_plot(f"{name}.png", _png(figure, FULL_DPI))
-    small = base64.b64encode(_with_palette(_png(figure, METADATA_DPI))).decode()
+    picture = _drawn(figure)
+    store.write_plot(f"{name}.png", _png(picture))
+    small = base64.b64encode(_png(_reduced(picture), optimize=True)).decode()
     return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{small})")
 
 
@@ -126,16 +129,25 @@ def tokens_axis(axes: "Axes", values: Sequence[float]) -> None:
     axes.minorticks_off()
 
 
-def _png(figure: "Figure", dpi: int) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
-
-
-def _with_palette(png: bytes) -> bytes:
+def _drawn(figure: "Figure") -> "Image":
+    """A figure at full size; drawn once, since laying it out takes most of the time."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
+    figure.set_dpi(FULL_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _reduced(picture: "Image") -> "Image":
+    from PIL import Image
+
+    width, height = (round(side * METADATA_DPI / FULL_DPI) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS).quantize(METADATA_COLORS, dither=Image.Dither.NONE)
+
+
+def _png(picture: "Image", *, optimize: bool = False) -> bytes:
     buffer = io.BytesIO()
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    image.quantize(METADATA_COLORS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    picture.save(buffer, "PNG", optimize=optimize)
     return buffer.getvalue()
