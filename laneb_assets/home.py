@@ -14,9 +14,11 @@ from laneb.places import checkout_root
 from laneb.settings import SettingsError
 
 CONFIG = "dagster.yaml"
+WRITING_SECONDS = 1.0
+"""A run that is at work holds a file for a moment; what is held longer counts as locked."""
 
 
-class StorageError(ValueError):
+class InstanceError(ValueError):
     """Dagster's storage can't be used; says which file and what to do."""
 
 
@@ -42,21 +44,32 @@ def home_in_use() -> Path:
 
 
 def dagster_home() -> Path:
-    """`home_in_use()`, made ready: a new or empty folder gets the checkout's dagster.yaml, any other is left as it is.
+    """`home_in_use()`, made ready.
 
     Raises:
         SettingsError: it can't be made or is no folder.
     """
     home = home_in_use()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not any(home.iterdir()):
-            (home / CONFIG).write_text((checkout_root() / CONFIG).read_text(encoding="utf-8"), encoding="utf-8")
-    except OSError as error:
-        raise SettingsError([f"DAGSTER_HOME {home} can't be used: {error.strerror or error}."]) from None
+    make_ready(home)
     if note := foreign(home):
         print(f"laneb: {note}", file=sys.stderr)
     return home
+
+
+def make_ready(home: Path) -> None:
+    """Give a new or empty folder the checkout's dagster.yaml; any other is left as it is.
+
+    Raises:
+        SettingsError: it can't be made or is no folder.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        # Two first starts at once: the second finds the file whole.
+        with only_opener(home):
+            if not any(home.iterdir()):
+                (home / CONFIG).write_text((checkout_root() / CONFIG).read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError([f"DAGSTER_HOME {home} can't be used: {error.strerror or error}."]) from None
 
 
 def foreign(home: Path) -> str:
@@ -87,13 +100,13 @@ def faults_explained(home: Path) -> Iterator[None]:
     """Say what is wrong with Dagster's storage in a sentence or two, in place of its own pages of it.
 
     Raises:
-        StorageError: in place of an error that came of the storage; all others pass.
+        InstanceError: in place of an error that came of the storage; all others pass.
     """
     try:
         yield
     except Exception as error:
         if said := fault_of(error, home):
-            raise StorageError(said) from error
+            raise InstanceError(said) from error
         raise
 
 
@@ -155,7 +168,10 @@ def _sqlite_fault(text: str, home: Path) -> str:
 
 
 def _unwritable(file: Path, home: Path, why: str) -> str:
-    return f"{file} can't be written ({why.lower()}), and Dagster keeps its history there. {_elsewhere(home)}"
+    return (
+        f"{file} can't be written ({why.lower()}), and Dagster keeps its history there. Make it writable. "
+        f"{_elsewhere(home)}"
+    )
 
 
 def _full(home: Path) -> str:
@@ -169,7 +185,7 @@ def _bad_config(home: Path, text: str) -> str:
 
 
 def _elsewhere(home: Path) -> str:
-    return f"Make it writable, or choose another folder: DAGSTER_HOME=/path laneb ... ({home} is in use now)."
+    return f"To begin in another folder: DAGSTER_HOME=/path laneb ... ({home} is in use now)."
 
 
 def _databases(home: Path) -> list[Path]:
@@ -180,7 +196,7 @@ def _databases(home: Path) -> list[Path]:
 def _probe(file: Path) -> str:
     """What SQLite says of a file when it is asked to write; empty if nothing."""
     try:
-        with contextlib.closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as connection:
+        with contextlib.closing(sqlite3.connect(file, timeout=WRITING_SECONDS, isolation_level=None)) as connection:
             [(answer,), *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
             if answer != "ok":
                 return f"malformed: {answer}"

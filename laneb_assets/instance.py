@@ -12,7 +12,7 @@ def open_instance() -> dg.DagsterInstance:
 
     Raises:
         SettingsError: DAGSTER_HOME can't be used.
-        StorageError: what lies there can't; says which file.
+        InstanceError: what lies there can't; says which file.
     """
     home = dagster_home()
     os.environ["DAGSTER_HOME"] = str(home)

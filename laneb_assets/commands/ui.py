@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from laneb.places import checkout_root
 from laneb.settings import SettingsError, absolute_environment, load_settings, profile_path
-from laneb_assets.home import StorageError, faults_explained, home_in_use
+from laneb_assets.home import InstanceError, faults_explained, home_in_use, make_ready
 from laneb_assets.workspace import write_workspace
 
 LOCK = "laneb_ui.lock"
@@ -35,10 +35,12 @@ def ui_command(profile: str | None, port: int, hosts: Sequence[str]) -> int:
 
     Raises:
         SettingsError: the port or the instance is another's.
-        StorageError: the instance can't be used.
+        InstanceError: the instance can't be used.
     """
     settings = load_settings(profile)
     home = home_in_use()
+    # Before the lock's file lies in it: only an empty folder gets the checkout's dagster.yaml.
+    make_ready(home)
     with _only_one_on(home, port):
         _refuse_what_is_taken(home, port)
         _check_instance(home)
@@ -96,15 +98,13 @@ def _last_line(log: Path) -> str:
 @contextlib.contextmanager
 def _only_one_on(home: Path, port: int) -> Iterator[None]:
     """One `laneb ui` on an instance: two daemons would each start what the other starts."""
-    with contextlib.suppress(OSError):
-        home.mkdir(parents=True, exist_ok=True)
     lock, place = FileLock(home / LOCK), home / PLACE
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise SettingsError([_where_it_is(place, home)]) from None
     except OSError as error:
-        raise StorageError(f"DAGSTER_HOME {home} can't be written: {error.strerror or error}.") from None
+        raise InstanceError(f"DAGSTER_HOME {home} can't be written: {error.strerror or error}.") from None
     try:
         place.write_text(json.dumps({"pid": os.getpid(), "port": port}), encoding="utf-8")
         yield

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from laneb.places import checkout_root
-from laneb_assets.home import StorageError, dagster_home, fault_on_disk, faults_explained
+from laneb_assets.home import InstanceError, dagster_home, fault_on_disk, faults_explained
 from laneb_assets.instance import open_instance
 
 OPEN = "from laneb_assets.instance import open_instance; open_instance().get_runs_count(); print('opened')"
@@ -37,25 +37,29 @@ def home(home_once: Path, tmp_path: Path, monkeypatch) -> Path:
 def test_three_first_starts_at_once_leave_a_home_that_opens(tmp_path: Path) -> None:
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "home")}
     starts = [
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", OPEN], env=environment, stdout=-1, stderr=-1, text=True)
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", OPEN],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
         for _ in range(3)
-    ]
+    ]  # fmt: skip
     assert [start.communicate() for start in starts] == [("opened\n", "")] * 3
     assert fault_on_disk(tmp_path / "home") == ""
+    assert (tmp_path / "home" / "dagster.yaml").read_bytes() == (checkout_root() / "dagster.yaml").read_bytes()
 
 
 def test_a_locked_file_is_named(home: Path) -> None:
     runs = home / "history" / "runs.db"
     with open_instance() as instance, closing(sqlite3.connect(runs, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StorageError, match=rf"{runs} is locked by another process"), faults_explained(home):
+        with pytest.raises(InstanceError, match=rf"{runs} is locked by another process"), faults_explained(home):
             instance.daemon_cursor_storage.set_cursor_values({"a": "b"})
 
 
 def test_a_damaged_file_is_named_with_the_way_out(home: Path) -> None:
     runs = home / "history" / "runs.db"
     runs.write_bytes(b"no database" * 1000)
-    with pytest.raises(StorageError, match=rf"{runs} is damaged.*mv"):
+    with pytest.raises(InstanceError, match=rf"{runs} is damaged.*mv"):
         open_instance()
     assert "is damaged" in fault_on_disk(home)
 
@@ -63,7 +67,7 @@ def test_a_damaged_file_is_named_with_the_way_out(home: Path) -> None:
 @pytest.mark.parametrize("text", ["run_queue: [", "run_quewe: {}\n", "telemetry:\n  enabled: 3\n"])
 def test_a_config_that_is_none_is_said_in_a_sentence(home: Path, text: str) -> None:
     (home / "dagster.yaml").write_text(text)
-    with pytest.raises(StorageError, match="no config of Dagster") as error:
+    with pytest.raises(InstanceError, match="no config of Dagster") as error:
         open_instance()
     assert str(home / "dagster.yaml") in str(error.value)
     assert "\n" not in str(error.value)

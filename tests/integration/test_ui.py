@@ -40,7 +40,9 @@ class Ui:
 
     def start(self, *options: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "laneb_assets.cli", "ui", "--port", str(self.port), *options]
-        return subprocess.Popen(command, env=self.lane.environment(), text=True, stdout=-1, stderr=-1)
+        return subprocess.Popen(
+            command, env=self.lane.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
 
     def request(self, method: str, path: str, body: str | None = None, **headers: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -148,6 +150,8 @@ def test_a_second_one_says_where_the_first_is_and_a_taken_port_is_said_before_an
     assert f"port {ui.port} is taken by process" in other.stderr
     assert "--port" in other.stderr
     assert len(other.stderr.splitlines()) == 1
+    # Its new folder has the checkout's limits all the same, for when it starts.
+    assert (tmp_path / "home" / "dagster.yaml").is_file()
 
 
 def test_a_killed_code_server_comes_back_and_what_a_kill_leaves_behind_ends_by_itself(ui) -> None:
