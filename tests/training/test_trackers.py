@@ -22,6 +22,8 @@ def said(run_dir: Path, event: str, number: str) -> dict[int, float]:
 def test_a_killed_run_stands_once_in_every_tracker(runs):
     from mlflow import MlflowClient
 
+    from laneb.training.trackers.mlflow_run import MlflowTracker
+
     spec = runs.spec().model_copy(update={"trackers": ("tensorboard", "mlflow")})
     assert spec.fingerprint == runs.spec().fingerprint
     run_dir = runs.prepared(spec)
@@ -49,6 +51,8 @@ def test_a_killed_run_stands_once_in_every_tracker(runs):
         assert once([(metric.step, metric.value) for metric in history]) == pytest.approx(wanted)
     run = client.get_run(run_id)
     assert (run.info.status, run.info.run_name, run.data.params["steps"]) == ("FINISHED", spec.run_id, "12")
+    again = MlflowTracker(spec.model_copy(update={"attempt": 2}), run_dir)
+    assert again.link != links["mlflow"] and MlflowTracker(spec, run_dir).link == links["mlflow"]
 
 
 class Broken:

@@ -89,7 +89,8 @@ def train_in_checkout(
         result = write_result(run_dir, _result(spec, run_dir, command, time.monotonic() - started))
         status = result.status
     finally:
-        trackers.close(status)
+        for sentence in trackers.close(status):
+            say(f"{spec.run_id}: {sentence}")
     checkpoints.drop(spec.keep_model)
     say(f"{spec.run_id}: {result.status} at step {result.steps}")
     return result

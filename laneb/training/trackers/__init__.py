@@ -83,6 +83,16 @@ def wandb_base(spec: RunSpec) -> str | None:
     return PROJECT if "wandb" in spec.trackers else None
 
 
+def tracked_as(spec: RunSpec) -> str:
+    """What a tracker finds a run by that goes on; a repeated one is another, whose numbers and pace are its own."""
+    return spec.fingerprint if spec.attempt == 1 else f"{spec.fingerprint}.attempt-{spec.attempt}"
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the pages that packages put behind it."""
+    return str(error).partition("\n")[0]
+
+
 class Trackers:
     """All trackers of a run. One that fails while the run trains is left alone from then on, with a sentence: numbers
     that nobody draws are no reason to lose a run.
@@ -121,8 +131,7 @@ class Trackers:
                 call(tracker)
             except Exception as error:
                 self._trackers.remove(tracker)
-                first = (str(error).splitlines() or [""])[0]
-                yield f"{tracker.name} gets no more numbers of this run: {type(error).__name__}: {first}"
+                yield f"{tracker.name} gets no more numbers of this run: {type(error).__name__}: {first_line(error)}"
 
 
 def trackers_of(spec: RunSpec, run_dir: Path, *, but: Sequence[str] = ()) -> Trackers:
@@ -132,8 +141,8 @@ def trackers_of(spec: RunSpec, run_dir: Path, *, but: Sequence[str] = ()) -> Tra
         ValueError: the package of one is not installed, or one doesn't start.
     """
     base = None if "wandb" in but else wandb_base(spec)
-    names = [name for name in spec.trackers if name not in ("wandb", *but)]
-    check_trackers(names if base is None else ["wandb", *names])
+    names = [name for name in spec.trackers if name not in but]
+    check_trackers(names, OFF if base is None else spec.wandb_run_base)
     made: list[Tracker] = []
     # Only the one that is asked for is imported: MLflow takes a second.
     if base is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from laneb.training.trackers import PROJECT
+from laneb.training.trackers import PROJECT, first_line, tracked_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def _alone(database: Path) -> FileLock:
 
 
 class MlflowTracker:
-    """An MLflow run of a training run, found again by the run's fingerprint when it is resumed.
+    """An MLflow run of a training run, found again by the run's fingerprint and attempt when it is resumed.
 
     Raises:
         ValueError: MLflow doesn't start.
@@ -60,7 +60,7 @@ class MlflowTracker:
                 self._run_id = self._found(experiment, spec) or self._made(experiment, spec)
         except (MlflowException, OSError) as error:
             raise ValueError(
-                f"LANE_B_TRACKERS: MLflow doesn't start: {(str(error).splitlines() or [''])[0]}. Set "
+                f"LANE_B_TRACKERS: MLflow doesn't start: {first_line(error)}. Set "
                 "MLFLOW_TRACKING_URI to a server that answers, or LANE_B_TRACKERS without mlflow"
             ) from error
         self.link = f"{self._client.tracking_uri}#/experiments/{experiment}/runs/{self._run_id}"
@@ -98,13 +98,13 @@ class MlflowTracker:
         return str(self._client.create_experiment(PROJECT, artifact_location=artifacts))
 
     def _found(self, experiment: str, spec: RunSpec) -> str | None:
-        runs = self._client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{spec.fingerprint}'", max_results=1)
+        runs = self._client.search_runs([experiment], f"tags.`{FINGERPRINT}` = '{tracked_as(spec)}'", max_results=1)
         return str(runs[0].info.run_id) if runs else None
 
     def _made(self, experiment: str, spec: RunSpec) -> str:
         from mlflow.entities import Param
 
-        run = self._client.create_run(experiment, run_name=spec.run_id, tags={FINGERPRINT: spec.fingerprint})
+        run = self._client.create_run(experiment, run_name=spec.run_id, tags={FINGERPRINT: tracked_as(spec)})
         spelled = spec.model_dump(mode="json").items()
         self._client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in spelled])
         return str(run.info.run_id)

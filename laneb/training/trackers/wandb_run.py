@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from laneb.training.trackers import OFF, PROJECT
+from laneb.training.trackers import OFF, PROJECT, tracked_as
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +28,15 @@ class WandbTracker:
             self._run: Any = wandb.init(
                 project=PROJECT,
                 name=f"{base}_{spec.run_id}",
-                id=f"{base}-{spec.fingerprint}",
+                id=f"{base}-{tracked_as(spec)}",
                 resume="allow",
                 dir=str(run_dir),
                 config=spec.model_dump(mode="json"),
             )
         except wandb.Error as error:
+            off = "LANE_B_TRACKERS without wandb" if spec.wandb_run_base == OFF else f"LANE_B_WANDB_RUN_BASE={OFF}"
             raise ValueError(
-                f"LANE_B_WANDB_RUN_BASE={base}: W&B doesn't start: {error} "
-                f"Set WANDB_MODE=offline to keep its files here, or LANE_B_WANDB_RUN_BASE={OFF} to do without"
+                f"W&B doesn't start: {error} Set WANDB_MODE=offline to keep its files here, or {off} to do without"
             ) from error
         # A run that is offline has no address, only files.
         self.link = getattr(self._run, "url", None) or "wandb"
