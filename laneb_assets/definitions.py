@@ -1,6 +1,5 @@
 """The one place where things are wired: an experiment's assets, checks, jobs, sensors and resources."""
 
-import re
 import warnings
 from pathlib import Path
 
@@ -56,9 +55,9 @@ def definitions_of(settings: Settings, *, one_of_several: bool = False) -> dg.De
     refuse_foreign_work_dir(settings.experiment, settings.locations)
     assets = lane_assets(settings)
     if one_of_several:
-        prefix = re.sub(r"\W", "_", settings.experiment)
+        name = settings.experiment
         assets = list(
-            dg.map_asset_specs(lambda spec: spec.replace_attributes(group_name=f"{prefix}_{spec.group_name}"), assets)
+            dg.map_asset_specs(lambda spec: spec.replace_attributes(group_name=f"{name}_{spec.group_name}"), assets)
         )
     jobs = jobs_of(settings, assets)
     return dg.Definitions(

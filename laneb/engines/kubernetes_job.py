@@ -75,8 +75,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("name")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args(arguments)
-    chosen = {"image": given.image, "gpus": given.gpus, "secret": given.secret, "claim": given.claim}
-    print(json.dumps(manifest(given.name, given.command, **chosen), indent=2))
+    print(json.dumps(manifest(**vars(given)), indent=2))
     return 0
 
 

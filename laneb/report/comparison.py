@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -53,27 +52,29 @@ def experiments(warehouse: Warehouse, experiment: str, locations: Locations) -> 
 
 
 def _baselines(experiment: str, locations: Locations) -> list[dict[str, Any]]:
-    """The row of an experiment's baselines; none where its verdict is not there to be read."""
-    with contextlib.suppress(ValueError, OSError):
+    """The row of an experiment's baselines; none where its verdict is not there to be read, or none of them is ok."""
+    try:
         verdict = Store(locations).read(Verdict)
-        runs = [arm for arm in verdict.arms if arm.arm == "baseline" and arm.status == "ok"]
-        times = [run.measured_sec for run in runs if run.reached and run.measured_sec is not None]
-        losses = [run.min_val_bpb for run in runs if run.min_val_bpb is not None]
-        if runs:
-            return [
-                {
-                    "experiment": experiment,
-                    "arm": "baseline",
-                    "runs": len(runs),
-                    "ratio": median(run.realised_ratio for run in runs),
-                    "threshold": verdict.threshold,
-                    "min_val_bpb": median(losses) if losses else None,
-                    "time_to_target_sec": median(times) if times else None,
-                    "reached": len(times),
-                    "verdict": None,
-                }
-            ]
-    return []
+    except (ValueError, OSError):
+        return []
+    runs = [arm for arm in verdict.arms if arm.arm == "baseline" and arm.status == "ok"]
+    if not runs:
+        return []
+    times = [run.measured_sec for run in runs if run.reached and run.measured_sec is not None]
+    losses = [run.min_val_bpb for run in runs if run.min_val_bpb is not None]
+    return [
+        {
+            "experiment": experiment,
+            "arm": "baseline",
+            "runs": len(runs),
+            "ratio": median(run.realised_ratio for run in runs),
+            "threshold": verdict.threshold,
+            "min_val_bpb": median(losses) if losses else None,
+            "time_to_target_sec": median(times) if times else None,
+            "reached": len(times),
+            "verdict": None,
+        }
+    ]
 
 
 def comparison_rows(arms: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -296,14 +296,10 @@ class Training:
             self.optimizers.load_state(state["optimizers"])
             self.progress = Progress.from_state(state["progress"])
         # Checkpoints of before the log had a checksum go on without one.
-        if step and not self.reporter.open(tuple(state["sizes"]), state.get("log_checksum", "")):
+        sizes, checksum = (tuple(state["sizes"]), state.get("log_checksum", "")) if step else ((0, 0), "")
+        if not self.reporter.open(sizes, checksum):
             self.reporter.tell_again(told_so_far(self.spec, self.progress.curve))
-            warnings = [
-                *warnings,
-                f"{self.run_dir / LOG} was damaged since step {step}: told again from the checkpoint",
-            ]
-        elif not step:
-            self.reporter.open((0, 0))
+            warnings.append(f"{self.run_dir / LOG} was damaged since step {step}: told again from the checkpoint")
         self.reporter.started(self.device.name, self.model.head.weight.numel(), step, self.device.world)
         for warning in [*self._warnings, *warnings]:
             self.reporter.warned(warning)

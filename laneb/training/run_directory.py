@@ -174,7 +174,7 @@ def unwritable_now(run_dir: Path) -> str | None:
     """What to say of a directory that a little can't be written to, as a disk that a run has filled; None: it can."""
     probe = run_dir / f".{EVENTS}.probe"
     try:
-        with contextlib.closing(probe.open("wb", buffering=0)) as file:
+        with probe.open("wb", buffering=0) as file:
             file.write(bytes(_PROBE_BYTES))
             os.fsync(file.fileno())
     except OSError as error:
