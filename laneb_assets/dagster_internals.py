@@ -16,6 +16,7 @@ tests/runs use each.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,4 +148,4 @@ def code_servers(
         servers = [spec["grpc_server"] for spec in specs]
         clients = [DagsterGrpcClient(**{k: server.get(k) for k in ("host", "port", "socket")}) for server in servers]
         named = [str(server["location_name"]) for server in servers]
-        yield specs, {name: lambda client=client: look(client) for name, client in zip(named, clients, strict=True)}
+        yield specs, {name: partial(look, client) for name, client in zip(named, clients, strict=True)}

@@ -23,6 +23,9 @@ LANE_RUN_TAG = "laneb/lane_run"
 REPORTS = "/laneb/report/"
 """`laneb ui` serves an experiment's report at this path and the experiment's name."""
 
+UI_HOSTS = "LANEB_UI_HOSTS"
+"""From `laneb ui` to its web server: the host names that are allowed, separated by commas."""
+
 OWNERS = ("team:laneb",)
 
 

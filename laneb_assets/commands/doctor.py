@@ -51,10 +51,10 @@ def _heading(screen: Console, text: str) -> None:
 def _settings(screen: Console, settings: Settings) -> None:
     screen.print(f"[bold]Lane B[/bold]  {settings.experiment}  {escape(settings.description)}")
     places = [place for place in vars(settings.locations).items() if place[0] != "local_dir"]
+    wide = screen.width >= WIDE
     for section in SECTIONS:
         _heading(screen, f"[{section.title}]".replace("[", r"\["))
         table = Table(box=None, show_header=False, pad_edge=False)
-        wide = screen.width >= WIDE
         for _ in range(4 if wide else 3):
             table.add_column(overflow="fold")
         if section.title == "places":

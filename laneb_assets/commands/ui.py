@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from laneb.places import checkout_root
 from laneb.settings import SettingsError, absolute_environment, load_settings, profile_path
 from laneb_assets.home import InstanceError, faults_explained, home_in_use, make_ready
+from laneb_assets.names import UI_HOSTS
 from laneb_assets.workspace import write_workspace
 
 LOCK = "laneb_ui.lock"
@@ -48,7 +49,7 @@ def ui_command(profile: str | None, port: int, hosts: Sequence[str]) -> int:
             **absolute_environment(os.environ),
             "DAGSTER_HOME": str(home),
             "LANE_B_PROFILE": profile_path(settings.profile),
-            "LANEB_UI_HOSTS": ",".join(hosts),
+            UI_HOSTS: ",".join(hosts),
         }
         with tempfile.TemporaryDirectory() as folder:
             workspace = write_workspace(Path(folder), checkout_root())
@@ -147,8 +148,11 @@ def _refuse_what_is_taken(home: Path, port: int) -> None:
 
 
 def _is_left_over(process: psutil.Process) -> bool:
-    """Whether a process was started by a `laneb ui` that is gone."""
-    chain = [" ".join(_command(each)) for each in (process, *process.parents())]
+    """Whether a process was started by a `laneb ui` that is gone; so was one that ends meanwhile."""
+    try:
+        chain = [" ".join(_command(each)) for each in (process, *process.parents())]
+    except psutil.Error:
+        return True
     return "laneb_assets.web" in chain[0] and not any(" ui" in command for command in chain)
 
 

@@ -100,15 +100,14 @@ def _error_of(result: dg.JobExecutionResult) -> tuple[str, str]:
             failure = event.step_failure_data if event.is_step_failure else event.job_failure_data
             if event.is_step_failure and failure.user_failure_data and failure.user_failure_data.description:
                 return str(failure.user_failure_data.description), "Failure"
-            errors = []
-            error = failure.error
+            errors, error = [], failure.error
             while error is not None:
                 errors.append(error)
                 error = error.cause
-            own = _own_errors()
-            for error in [*(error for error in errors if error.cls_name in own), *reversed(errors)]:
-                kind = str(error.cls_name)
-                message = str(error.message).strip()
+            if errors:
+                own = _own_errors()
+                told = next((error for error in errors if error.cls_name in own), errors[-1])
+                kind, message = str(told.cls_name), str(told.message).strip()
                 return message.partition(": ")[2] if message.partition(": ")[0].endswith(kind) else message, kind
     return "the run failed; its log is in the UI", ""
 

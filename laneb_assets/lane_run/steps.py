@@ -54,8 +54,8 @@ def forced_in(lane: Lane, wishes: Collection[str]) -> set[tuple[str, str | None]
     known = {name: lane.partitions(name) for level in lane.levels for name in level}
     for wish in wishes:
         name, colon, partition = wish.partition(":")
-        names = [trained for trained in TRAINED if trained in known] if not name else [name]
-        if name and name not in known:
+        names = [name] if wish else [trained for trained in TRAINED if trained in known]
+        if wish and name not in known:
             unknown.append(f"--force {wish}: there is no asset {name!r}, but {', '.join(sorted(known))}.")
         elif colon and partition not in known[name]:
             keys = [key for key in known[name] if key is not None]

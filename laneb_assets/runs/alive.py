@@ -74,9 +74,8 @@ def is_alive(instance: dg.DagsterInstance, run_id: str) -> bool | None:
 
 def dead_marks(instance: dg.DagsterInstance) -> list[str]:
     """Ids of the runs that a process held which is gone."""
-    folder = Path(instance.root_directory) / FOLDER
-    marks = sorted(folder.glob("*.lock")) if folder.is_dir() else []
-    return [mark.stem for mark in marks if not mark.name.startswith(".") and is_alive(instance, mark.stem) is False]
+    marks = sorted((Path(instance.root_directory) / FOLDER).glob("*.lock"))
+    return [mark.stem for mark in marks if is_alive(instance, mark.stem) is False]
 
 
 def forget(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -8,7 +8,7 @@ at 127.0.0.1), and nothing changes by GET, which a mere link or picture sends.
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 
@@ -44,7 +44,7 @@ class Guard:
         elif why := self._refusal(scope):
             await _refuse(scope, receive, send, why)
         elif scope["type"] == "http" and scope["path"].startswith(REPORTS):
-            await self._report(unquote(scope["path"].removeprefix(REPORTS)), send)
+            await self._report(scope["path"].removeprefix(REPORTS), send)
         else:
             await self._application(scope, receive, send)
 

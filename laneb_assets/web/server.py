@@ -10,11 +10,9 @@ from typing import Any
 
 from dagster_webserver import cli
 
-from laneb.settings import Settings, SettingsError, load_settings
+from laneb.settings import EXPERIMENT_NAMES, Settings, SettingsError, load_settings
+from laneb_assets.names import UI_HOSTS
 from laneb_assets.web.guard import Guard
-
-HOSTS = "LANEB_UI_HOSTS"
-"""From `laneb ui` to this process: the host names that are allowed, separated by commas."""
 
 
 def report_of(settings: Settings, experiment: str) -> Path | None:
@@ -22,13 +20,13 @@ def report_of(settings: Settings, experiment: str) -> Path | None:
     own = settings.locations.report_html
     if experiment == settings.experiment:
         return own if isinstance(own, Path) else None
-    plain = re.fullmatch(r"\w[\w.-]*", experiment)
-    return settings.locations.base_dir / "laneb" / experiment / own.name if plain else None
+    named = re.fullmatch(EXPERIMENT_NAMES, experiment)
+    return settings.locations.base_dir / "laneb" / experiment / own.name if named else None
 
 
 def main() -> None:
     """Serve until told to stop."""
-    hosts = [host for host in os.environ.get(HOSTS, "").split(",") if host]
+    hosts = [host for host in os.environ.get(UI_HOSTS, "").split(",") if host]
     files: Callable[[str], Path | None] = {}.get
     # Whoever opens a page is told what is wrong with the settings; only the reports' places are not known.
     with contextlib.suppress(SettingsError):

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
 
 
 def _look_after(
-    processes: dict[str, "subprocess.Popen[bytes]"], looks: Iterable[Callable[[], None]], address: str
+    processes: dict[str, "subprocess.Popen[bytes]"], looks: Collection[Callable[[], None]], address: str
 ) -> int:
     never = threading.Event()
     ready, number = False, 0
@@ -77,7 +77,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _stop(processes: Iterable["subprocess.Popen[bytes]"]) -> None:
+def _stop(processes: Collection["subprocess.Popen[bytes]"]) -> None:
     for process in processes:
         if process.poll() is None:
             process.terminate()

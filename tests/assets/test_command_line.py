@@ -207,10 +207,12 @@ def test_a_run_repeated_on_purpose_is_trained_again_and_the_earlier_attempt_is_k
 
 
 def test_what_can_not_be_repeated_is_refused_with_what_can(finished_simulated_lane) -> None:
-    done = laneb(finished_simulated_lane, "run", "--force", "baseline_runs:9", "--force", "baselines")
+    wishes = ("baseline_runs:9", "baselines", ":41")
+    done = laneb(finished_simulated_lane, "run", *(word for wish in wishes for word in ("--force", wish)))
     assert done.returncode == 2
     assert "--force baseline_runs:9: baseline_runs has the partitions 41, 42" in done.stderr
     assert "--force baselines: there is no asset 'baselines', but baseline_results, " in done.stderr
+    assert "--force :41: there is no asset ''" in done.stderr
     assert "Traceback" not in done.stderr
 
 
