@@ -30,7 +30,7 @@ def cli() -> None:
     help="Make it again though it is up to date; a finished run is trained again. Without a value: every run.",
 )  # fmt: skip
 def run(profile: str | None, work_dir: str | None, knobs: Sequence[str], reset: bool, force: Sequence[str]) -> None:
-    """Materialize the whole graph; what is up to date is left as it is."""
+    """Materialize the whole graph, but for what is up to date."""
     from laneb_assets.commands.run import run_command
 
     sys.exit(run_command(profile, work_dir, knobs, reset=reset, force=force))
@@ -41,7 +41,7 @@ def run(profile: str | None, work_dir: str | None, knobs: Sequence[str], reset: 
 @click.option("--port", default=3000, show_default=True, help="Port on loopback.")
 @click.option("--allow-host", "hosts", metavar="NAME", multiple=True, help="A proxy's host name, to be let in too.")
 def ui(profile: str | None, port: int, hosts: Sequence[str]) -> None:
-    """Open Dagster's UI and its daemon on the same instance, on loopback; pages of other sites are refused."""
+    """Serve Dagster's UI and its daemon on the same instance. On loopback; pages of other sites are refused."""
     from laneb_assets.commands.ui import ui_command
 
     sys.exit(ui_command(profile, port, hosts))
@@ -51,7 +51,7 @@ def ui(profile: str | None, port: int, hosts: Sequence[str]) -> None:
 @PROFILE
 @WORK_DIR
 def doctor(profile: str | None, work_dir: str | None) -> None:
-    """Show settings with their origins, versions, device, corpus, disk, and every run that would be trained."""
+    """Show every setting with its origin, and every planned run. Versions, device, corpus and disk too."""
     from laneb_assets.commands.doctor import doctor_command
 
     doctor_command(profile, work_dir)
@@ -73,7 +73,7 @@ def log(files: Sequence[str], as_json: bool, threshold: float | None) -> None:
 @PROFILE
 @WORK_DIR
 def import_(directory: str, profile: str | None, work_dir: str | None) -> None:
-    """Take baseline results (results.csv and logs) made elsewhere as this experiment's baselines."""
+    """Take results made elsewhere as this experiment's baselines. A folder of results.csv and its logs, or the CSV."""
     from laneb_assets.commands.results import import_command
 
     import_command(directory, profile, work_dir)
@@ -101,7 +101,7 @@ def schema_import(file: str, profile: str | None, work_dir: str | None) -> None:
 @PROFILE
 @WORK_DIR
 def schema_export(file: str, every: bool, profile: str | None, work_dir: str | None) -> None:
-    """Write this experiment's current rows to a CSV ("-": standard output)."""
+    """Write this experiment's current rows to a CSV. "-" is standard output."""
     from laneb_assets.commands.schema import export_command
 
     export_command(file, profile, work_dir, every=every)
@@ -127,9 +127,10 @@ def summary(as_json: bool, every: bool, profile: str | None, work_dir: str | Non
 @PROFILE
 @WORK_DIR
 def export(run: str, directory: str, tag: str, profile: str | None, work_dir: str | None) -> None:
-    """Write a run's final weights as a checkpoint that nanochat loads (trained with LANE_B_KEEP_MODEL=1).
+    """Write a run's final weights as a checkpoint for nanochat.
 
-    RUN is the run's name, such as d12_i2520_s41, or its directory. DIR is what NANOCHAT_BASE_DIR names.
+    RUN is the run's name, such as d12_i2520_s41, or its directory; it was trained with LANE_B_KEEP_MODEL=1. DIR is what
+    NANOCHAT_BASE_DIR names.
     """
     from laneb_assets.commands.export import export_command
 
@@ -141,7 +142,7 @@ def export(run: str, directory: str, tag: str, profile: str | None, work_dir: st
 @PROFILE
 @WORK_DIR
 def report(show: bool, profile: str | None, work_dir: str | None) -> None:
-    """Write the report, one page that can be sent, of what there is now; print its path."""
+    """Write the report, one page that can be sent; print its path. Of what there is now, finished or not."""
     from laneb_assets.commands.report import report_command
 
     report_command(profile, work_dir, show=show)
@@ -169,7 +170,7 @@ def profiles() -> None:
 @cli.command()
 @click.argument("word", required=False, default="")
 def knobs(word: str) -> None:
-    """List the knobs, or those whose name, variable or meaning holds WORD."""
+    """List the knobs that WORD finds, or all of them. It is looked for in names, variables and meanings."""
     from laneb_assets.commands.knobs import knobs_command
 
     sys.exit(knobs_command(word))
@@ -181,7 +182,7 @@ def knobs(word: str) -> None:
 @PROFILE
 @WORK_DIR
 def plan(as_json: bool, set_next: bool, profile: str | None, work_dir: str | None) -> None:
-    """What the design can find out and what it costs; after calibration, the next run worth its time."""
+    """What the design can find out, and at what cost. After calibration, the next run worth its time too."""
     from laneb_assets.commands.plan import plan_command
 
     plan_command(profile, work_dir, as_json=as_json, set_next=set_next)
@@ -198,7 +199,7 @@ def plan(as_json: bool, set_next: bool, profile: str | None, work_dir: str | Non
 def simulate(
     lanes: int, gain: float | None, looks: str, as_json: bool, like: str, profile: str | None, work_dir: str | None
 ) -> None:
-    """Whole lanes of known truth: how often they are accepted, what their intervals cover, what they cost."""
+    """Play whole lanes of known truth. How often they are accepted, what their intervals cover, what they cost."""
     from laneb_assets.commands.plan import simulate_command
 
     simulate_command(profile, work_dir, lanes=lanes, gain=gain, looks=looks, as_json=as_json, like=like)

@@ -50,7 +50,8 @@ def _heading(screen: Console, text: str) -> None:
 
 def _settings(screen: Console, settings: Settings) -> None:
     screen.print(f"[bold]Lane B[/bold]  {settings.experiment}  {escape(settings.description)}")
-    places = [place for place in vars(settings.locations).items() if place[0] != "local_dir"]
+    known = vars(settings.locations).items()
+    places = [(name, place) for name, place in known if name != "local_dir" and not isinstance(place, bool)]
     wide = screen.width >= WIDE
     for section in SECTIONS:
         _heading(screen, f"[{section.title}]".replace("[", r"\["))

@@ -32,7 +32,9 @@ def knobs_command(word: str) -> int:
 def described(knob: Knob) -> str:
     """A knob in a few lines of 80 columns: name and variable, meaning, what is allowed, default."""
     default = knob.info.default
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else "none" if default in ("", None) else default
+    shown = (
+        "none" if default in ("", None, ()) else ",".join(map(str, default)) if isinstance(default, tuple) else default
+    )
     lines = [f"{knob.info.description}.", f"Allowed: {knob.allowed}. Default: {shown}"]
     body = [textwrap.fill(line, WIDTH, initial_indent="    ", subsequent_indent="    ") for line in lines]
     head = f"{knob.key}  {knob.env}"

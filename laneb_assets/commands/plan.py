@@ -18,7 +18,7 @@ from laneb.storage.atomic import write_text
 from laneb.storage.overrides import write_overrides
 from laneb.storage.store import Store
 from laneb.training.surface import Surface, surface_toml
-from laneb_assets.views.terminal import console
+from laneb_assets.views.terminal import WIDE, console
 
 
 def plan_command(profile: str | None, work_dir: str | None, *, as_json: bool, set_next: bool) -> None:
@@ -53,9 +53,10 @@ def _set_next(profile: str | None, work_dir: str | None, plan: Plan) -> None:
 
 def show_plan(screen: Console, plan: Plan) -> None:
     """The plan as a table, what is wrong with the design, and the next step."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=screen.width < WIDE)
     for name in plan_columns(plan):
-        table.add_column(name, justify="left" if name == "design" else "right")
+        whole = name in ("design", "interval", "training")
+        table.add_column(name, justify="left" if name == "design" else "right", no_wrap=whole)
     for row in plan_rows(plan):
         table.add_row(*row)
     screen.print(table)
@@ -87,10 +88,11 @@ def simulate_command(
     source = "assumed" if own is None else "as this experiment's runs are"
     click.echo(f"{lanes} lanes, losses and spreads {source}; true gain of the confirmation {outcomes.true_gain:.1%}")
     click.echo(f"verdict: {_shares(outcomes.decisions)}")
-    click.echo(f"at any look: {_shares(outcomes.ever)}; accepted mode: {_shares(outcomes.modes)}")
+    click.echo(f"at any look: {_shares(outcomes.ever)}")
+    click.echo(f"accepted at the last look: {_shares(outcomes.modes)}")
     if outcomes.coverage is not None and outcomes.half_width is not None:
         click.echo(
-            f"the ratio's 95 % interval holds the true one in {outcomes.coverage:.1%}, +-{outcomes.half_width:.1%}"
+            f"the ratio's 95 % interval: +-{outcomes.half_width:.1%}; it holds the truth in {outcomes.coverage:.1%}"
         )
     click.echo(f"training: {duration(outcomes.train_sec)} a lane")
 

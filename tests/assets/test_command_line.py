@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from server import wait_until
 
 from laneb.storage.schema_table import SCHEMA_COLUMNS, row_from_values
+from laneb_assets.cli import cli
 
 
 def laneb(lane, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -143,8 +146,15 @@ def test_doctor_names_the_origin_of_settings_and_every_planned_run(lane) -> None
     done = laneb(lane, "doctor", LANE_B_DEPTH="1")
     assert done.returncode == 0, done.stderr
     assert "environment" in done.stdout
+    assert "trained_elsewhere" not in done.stdout, "a fact, not a place"
     assert "calibration" in done.stdout
     assert not (lane.folder / "data" / "laneb" / "micro" / "runs").exists()
+
+
+@pytest.mark.parametrize("group", [cli, cli.commands["schema"]], ids=["laneb", "laneb schema"])
+def test_the_list_of_commands_breaks_off_no_sentence(group: click.Group) -> None:
+    listed = CliRunner().invoke(group, ["--help"], terminal_width=80).output.partition("Commands:")[2]
+    assert len(listed.split()) > 10 and "..." not in listed
 
 
 def test_help_imports_nothing_heavy() -> None:
