@@ -89,8 +89,7 @@ class Trainer:
     def train(self, context: dg.AssetExecutionContext, spec: RunSpec, role: str, repeat: Repeat) -> Trained:
         """The finished run of `spec`: trained, resumed from its checkpoint, or read when it was trained before.
 
-        While another process trains it, its result is waited for. A run that ended in a NaN is tried again by who has
-        that result already.
+        While another process trains it, its result is waited for.
 
         Args:
             context: of the asset.
@@ -104,10 +103,10 @@ class Trainer:
         # Who is told decides nothing of the run, so the settings that its asset depends on don't hold it.
         spec = spec.model_copy(update={"trackers": self.engine.trackers})
         store = Store(self.locations)
-        lost = self._lost(store, spec, role)
+        kept = _kept(store, spec, role)
         if self.locations.trained_elsewhere:
             place = Elsewhere(self.locations, self.engine, store.read(Experiment).training)
-            spec, found = wanted_attempt(spec, place.finished(spec), lost, repeat=repeat.repeat)
+            spec, found = wanted_attempt(spec, place.finished(spec), kept, repeat=repeat.repeat)
             return Trained(place.train(context, spec), now=not found)
         run_dir = self.locations.runs_dir / spec.run_id
         # A run has several roles in a lane, so two partitions can want it at once: one trains it, the other waits.
@@ -116,20 +115,12 @@ class Trainer:
             wait=tenacity.wait_fixed(2),
             before_sleep=lambda state: _say_once(context, state),
         )
-        spec, _ = wanted_attempt(spec, read_result(run_dir, spec), lost, repeat=repeat.repeat)
+        spec, _ = wanted_attempt(spec, read_result(run_dir, spec), kept, repeat=repeat.repeat)
         trained = retrying(self._train, context, run_dir, spec)
         result = read_result(run_dir, spec)
         if result is None:
             raise dg.Failure(f"{spec.run_id} ended without a result; see {run_dir / LOG}.", allow_retries=False)
         return Trained(result, now=trained)
-
-    def _lost(self, store: Store, spec: RunSpec, role: str) -> RunResult | None:
-        """The result in a role, where it is this run's and a NaN ended it."""
-        with contextlib.suppress(StorageError):
-            kept = store.read_run(role, role)
-            if kept.fingerprint == spec.fingerprint and kept.status == "failed_nan":
-                return kept
-        return None
 
     def _train(self, context: dg.AssetExecutionContext, run_dir: Path, spec: RunSpec) -> bool:
         """Whether it was this that trained it."""
@@ -161,19 +152,33 @@ class Trainer:
         return True
 
 
+def _kept(store: Store, spec: RunSpec, role: str) -> RunResult | None:
+    """The result that is kept in a role, where it is this run's."""
+    with contextlib.suppress(StorageError):
+        kept = store.read_run(role, role)
+        if kept.fingerprint == spec.fingerprint:
+            return kept
+    return None
+
+
 def wanted_attempt(
-    spec: RunSpec, finished: RunResult | None, lost: RunResult | None, *, repeat: bool
+    spec: RunSpec, finished: RunResult | None, kept: RunResult | None, *, repeat: bool
 ) -> tuple[RunSpec, bool]:
     """The spec with the attempt that is wanted, and whether that one is finished already.
+
+    A repeated run, and one that a NaN ended, is followed by the attempt after the one that the role has. Where a run
+    has several roles, the first to ask trains it, and the others take the same.
 
     Args:
         spec: of the run.
         finished: its latest result.
-        lost: the result that a NaN ended and that the asking partition has seen.
-        repeat: whether the latest result is to be followed by another.
+        kept: the result that the asking role has of it.
+        repeat: whether it is repeated on purpose.
     """
-    latest = finished.attempt if finished is not None else 0
-    attempt = max(1, latest + 1 if repeat and latest else 0, lost.attempt + 1 if lost is not None else 0)
+    latest = 0 if finished is None else finished.attempt
+    seen = latest if kept is None else kept.attempt
+    again = repeat or (kept is not None and kept.status == "failed_nan")
+    attempt = seen + 1 if again else 1
     return spec.model_copy(update={"attempt": attempt}), latest >= attempt
 
 
