@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -157,4 +156,3 @@ def test_laneb_run_says_whom_it_waits_for_and_ctrl_c_ends_the_wait_at_once(lane,
         waiting.kill()
         holder.kill()
     assert instance.event_log_storage.get_concurrency_info("training").pending_step_count == 0
-    assert Path(lane.home).is_dir()
