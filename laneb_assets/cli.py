@@ -38,7 +38,7 @@ def run(profile: str | None, work_dir: str | None, knobs: Sequence[str], reset: 
 
 @cli.command()
 @PROFILE
-@click.option("--port", default=3000, show_default=True, help="Port on loopback.")
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on loopback.")
 @click.option("--allow-host", "hosts", metavar="NAME", multiple=True, help="A proxy's host name, to be let in too.")
 def ui(profile: str | None, port: int, hosts: Sequence[str]) -> None:
     """Serve Dagster's UI and its daemon on the same instance. On loopback; pages of other sites are refused."""

@@ -42,12 +42,13 @@ def _print_table(logs: Sequence[TrainingLog]) -> None:
     from rich.table import Table
 
     several = any(log.runs > 1 for log in logs)
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    screen = console()
+    narrow = screen.width < WIDE
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow)
     headers = ["log", "seed", "status", "steps", "ratio", "min bpb", "final bpb", "to target", "extrapolated", "tok/s"]
     headers[1:1] = ["run"] if several else []
-    screen = console()
     # A narrow window has room for what an answer is taken from.
-    left_out = {"final bpb", "extrapolated"} if screen.width < WIDE else set[str]()
+    left_out = {"final bpb", "extrapolated"} if narrow else set[str]()
     for header in headers:
         if header not in left_out:
             left = header in ("log", "status")
