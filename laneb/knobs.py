@@ -208,12 +208,15 @@ class BaselineKnobs(Section):
         1500, "LANE_B_BASELINE_NUM_ITERATIONS", "horizon [steps]; -1: from the default ratio", ge=-1, le=LONGEST_HORIZON
     )
     default_ratio: float | None = knob(
-        None, "LANE_B_DEFAULT_RATIO", "ratio of a fallback run and of the feasibility limit; unset: the recipe's", gt=0
+        None,
+        "LANE_B_DEFAULT_RATIO",
+        "ratio of a fallback run and of the feasibility limit; unset: the recipe's or checkout's",
+        gt=0,
     )
 
     @property
     def customary_ratio(self) -> float:
-        """The default ratio, of settings that are resolved."""
+        """The default ratio, of settings that are resolved; where a checkout trains, `checkout_knobs` asks it first."""
         assert self.default_ratio is not None, "resolved settings have a default ratio"
         return self.default_ratio
 

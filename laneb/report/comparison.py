@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from laneb.knobs import Places
 from laneb.places import locate
 from laneb.records.verdict import Verdict
+from laneb.report.markdown import markdown_table
 from laneb.storage.looks import read_looks
 from laneb.storage.store import Store
 
@@ -109,8 +110,7 @@ def comparison_markdown(rows: list[tuple[str, ...]]) -> str:
     """The rows as a table in Markdown, empty without any."""
     if not rows:
         return ""
-    lines = [COMPARISON_COLUMNS, ("---",) * len(COMPARISON_COLUMNS), *rows]
-    return "\n## Experiments side by side\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"\n## Experiments side by side\n{markdown_table(COMPARISON_COLUMNS, rows)}\n"
 
 
 def _number(value: float | None, style: str, unit: str = "") -> str:

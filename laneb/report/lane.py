@@ -14,6 +14,7 @@ from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
 from laneb.report.answer import CLOCK_MEANINGS, Answer, answer_of
+from laneb.report.markdown import markdown_table
 from laneb.storage import roles
 from laneb.training.checkout_knobs import customary_ratio
 from laneb.wanted import CandidateRuns, baseline_runs, candidate_runs
@@ -108,8 +109,7 @@ class Report:
 
     def arm_table(self) -> str:
         """The runs as a table in Markdown."""
-        lines = [ARM_COLUMNS, ("---",) * len(ARM_COLUMNS), *self.arm_rows()]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return markdown_table(ARM_COLUMNS, self.arm_rows())
 
     def tally_line(self) -> str:
         """Who won the seeds among candidates, and the `lane_b_decision` that follows; empty without rows."""
@@ -261,8 +261,9 @@ def _planned(
     """The planned candidates that have run, by mode, and their requested ratios by mode and run."""
     runs: dict[Mode, list[RunResult]] = {}
     requested: dict[str, float] = {}
+    default_ratio = customary_ratio(experiment)
     for seed in experiment.candidates.run_seeds:
-        for candidate in plan_candidates(inference, seed=seed, default_ratio=customary_ratio(experiment)):
+        for candidate in plan_candidates(inference, seed=seed, default_ratio=default_ratio):
             requested[candidate.mode] = requested[candidate.run_id] = candidate.ratio
             if (candidate.mode, seed) in found.runs:
                 runs.setdefault(candidate.mode, []).append(found.runs[candidate.mode, seed])

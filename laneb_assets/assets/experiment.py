@@ -8,6 +8,7 @@ import dagster as dg
 from laneb.knobs import EXPERIMENT_SECTIONS, TrainingKnobs
 from laneb.records.base import canonical_hash
 from laneb.records.experiment import Experiment
+from laneb.report.markdown import markdown_table
 from laneb.settings import Settings
 from laneb.storage.overrides import apply_overrides, refuse_foreign_work_dir
 from laneb.training.checkout_knobs import set_by_someone
@@ -130,13 +131,14 @@ def _told_to_a_checkout(training: TrainingKnobs, origins: Mapping[str, str]) -> 
 def _overrides_table(record: Experiment) -> str:
     if not record.overrides:
         return "none: every knob is the profile's, the environment's or its default"
-    lines = ["| knob | override |", "|---|---|"]
-    return "\n".join([*lines, *(f"| `{key}` | `{value}` |" for key, value in sorted(record.overrides.items()))])
+    return markdown_table(
+        ("knob", "override"), [(f"`{key}`", f"`{value}`") for key, value in sorted(record.overrides.items())]
+    )
 
 
 def _section_table(title: str, values: Any, origins: dict[str, str]) -> str:
-    lines = ["| knob | value | from | meaning |", "|---|---|---|---|"]
-    for name, info in type(values).model_fields.items():
-        origin = origins.get(f"{title}.{name}", "default")
-        lines.append(f"| `{name}` | `{getattr(values, name)}` | {origin} | {info.description} |")
-    return "\n".join(lines)
+    rows = [
+        (f"`{name}`", f"`{getattr(values, name)}`", origins.get(f"{title}.{name}", "default"), str(info.description))
+        for name, info in type(values).model_fields.items()
+    ]
+    return markdown_table(("knob", "value", "from", "meaning"), rows)

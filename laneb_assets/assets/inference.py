@@ -11,6 +11,7 @@ from laneb.records.corpus import TokenizerInfo
 from laneb.records.inference import Inference
 from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import DatasetStats
+from laneb.report.markdown import markdown_table
 from laneb.settings import Settings
 from laneb.training.checkout_knobs import customary_ratio
 from laneb.training.spec import trained_with
@@ -106,31 +107,32 @@ def inference_numbers(inference: Inference) -> dict[str, object]:
 
 
 def horizons_table(inference: Inference) -> dg.MetadataValue:
-    """The three horizons that a person may train at, and what it costs to be off the last."""
-    lines = ["| horizon | ratio | 95 % interval | a new run reaches the threshold |", "|---|---|---|---|"]
+    """The horizons that a person may train at, and what it costs to be off the last."""
     reach_low, reach_high = inference.reach_ratio_interval or (None, None)
-    rows = (
+    horizons = (
         ("inferred", inference.inferred_target_param_data_ratio, inference.ratio_low, inference.ratio_high,
          inference.inferred_reach_probability),
         ("confirmation", inference.confirmation_ratio, None, None, inference.confirmation_reach_probability),
         ("reach", inference.reach_ratio, reach_low, reach_high, inference.reach_probability),
         ("least expected time", inference.least_time_ratio, None, None, inference.least_time_reach_probability),
     )  # fmt: skip
-    for name, ratio, low, high, probability in rows:
+    rows = []
+    for name, ratio, low, high, probability in horizons:
         cells = ["" if value is None else f"{value:.4g}" for value in (ratio, low, high, probability)]
         between = f"{cells[1]} to {cells[2]}" if cells[1] or cells[2] else ""
-        lines.append(f"| {name} | {cells[0]} | {between} | {cells[3]} |")
+        rows.append((name, cells[0], between, cells[3]))
     costs = ", ".join(
         f"{row.off:+.0%}: {'never' if row.cost is None else f'{row.cost:+.1%}'}" for row in inference.least_time_costs
     )
-    return dg.MetadataValue.md("\n".join([*lines, *(["", f"Time lost off the least: {costs}"] if costs else [])]))
+    table = markdown_table(("horizon", "ratio", "95 % interval", "a new run reaches the threshold"), rows)
+    return dg.MetadataValue.md(table + (f"\n\nTime lost off the least: {costs}" if costs else ""))
 
 
 def sensitivity_table(inference: Inference) -> dg.MetadataValue:
     """How the ratio moves when one thing is changed or left out."""
-    lines = ["| what | change | ratio | relative change | status |", "|---|---|---|---|---|"]
+    rows = []
     for row in inference.sensitivity:
         ratio = "" if row.ratio is None else f"{row.ratio:.4g}"
         moved = "" if row.relative_change is None else f"{row.relative_change:+.1%}"
-        lines.append(f"| {row.what} | {row.change} | {ratio} | {moved} | {row.status} |")
-    return dg.MetadataValue.md("\n".join(lines))
+        rows.append((row.what, row.change, ratio, moved, row.status))
+    return dg.MetadataValue.md(markdown_table(("what", "change", "ratio", "relative change", "status"), rows))

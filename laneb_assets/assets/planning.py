@@ -4,6 +4,7 @@ import dagster as dg
 
 from laneb.planning import plan_of, runs_of
 from laneb.records.plan import Plan
+from laneb.report.markdown import markdown_table
 from laneb.report.plan import next_sentence, plan_columns, plan_rows
 from laneb.settings import Settings
 from laneb_assets.assets.declaring import lane_asset
@@ -44,7 +45,5 @@ def lane_b_plan(context: dg.AssetExecutionContext, store: Stored) -> dg.Material
 
 def designs_table(plan: Plan) -> str:
     """The forecasts as Markdown, and what is wrong with the design."""
-    columns = plan_columns(plan)
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(row)} |" for row in plan_rows(plan)]
-    return "\n".join([*lines, *(text for problem in plan.problems for text in ("", f"- {problem}"))])
+    table = markdown_table(plan_columns(plan), plan_rows(plan))
+    return "\n".join([table, *(text for problem in plan.problems for text in ("", f"- {problem}"))])
