@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROUNDS = 6
-_MASK = np.uint64(2**64 - 1)
 
 
 def _mix(value: int) -> int:
