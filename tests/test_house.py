@@ -52,6 +52,29 @@ def test_imports_point_down(path: Path) -> None:
             assert module.startswith("laneb_assets"), f"{module} imports dagster"
 
 
+LAZY = [path for path in SOURCES if path.name == "__init__.py" and "_HOMES = {" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", LAZY, ids=lambda path: path.parent.name)
+def test_a_package_that_imports_late_names_the_same_things_for_people_for_types_and_for_itself(path: Path) -> None:
+    tree, package = ast.parse(path.read_text(encoding="utf-8")), ".".join(path.parent.relative_to(ROOT).parts)
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    typed = {
+        alias.name: node.module.removeprefix(f"{package}.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}.")
+        for alias in node.names
+    }
+    assert values["_HOMES"] == typed
+    assert sorted(values["__all__"]) == sorted(typed)
+    for name, home in typed.items():
+        assert re.search(rf"^(def |class )?{name}\b", (path.parent / f"{home}.py").read_text(encoding="utf-8"), re.M)
+
+
 def test_only_the_settings_read_the_environment_of_the_person() -> None:
     readers = [
         path
