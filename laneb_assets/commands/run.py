@@ -126,7 +126,12 @@ def _close(settings: Settings, profile: str | None, trained: int, seconds: float
     word = f"trained {trained} {'run' if trained == 1 else 'runs'}" if trained else "nothing to train"
     click.echo(f"\n{word}, in {seconds:.0f} s")
     click.echo(f"work directory: {settings.locations.work_dir}")
-    command = "make ui (or: laneb ui)" if profile is None else f"laneb ui --profile {shlex.quote(profile)}"
+    command = "laneb ui" if profile is None else f"laneb ui --profile {shlex.quote(profile)}"
+    if settings.origins.get("places.work_dir") == "command line":
+        # The UI has no such option.
+        command = f"LANE_B_WORK_DIR={shlex.quote(str(settings.locations.work_dir))} {command}"
+    elif profile is None:
+        command = "make ui (or: laneb ui)"
     click.echo(f"see it in Dagster: {command}, then open http://127.0.0.1:3000")
 
 

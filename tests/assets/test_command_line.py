@@ -213,7 +213,9 @@ def test_a_run_repeated_on_purpose_is_trained_again_and_the_earlier_attempt_is_k
     assert json.loads((earlier / "result.json").read_text())["attempt"] == 1
     assert json.loads((runs / kept.run_id / "result.json").read_text())["attempt"] == 2
     # A simulated run takes the seconds of its surface, so nothing that is made from it has changed.
-    assert "nothing to train" in laneb(lane, "run").stdout
+    again = laneb(lane, "run", "--work-dir", str(lane.settings.locations.work_dir))
+    assert "nothing to train" in again.stdout
+    assert f"see it in Dagster: LANE_B_WORK_DIR={lane.settings.locations.work_dir} laneb ui, " in again.stdout
 
 
 def test_what_can_not_be_repeated_is_refused_with_what_can(finished_simulated_lane) -> None:
