@@ -6,6 +6,8 @@ import contextlib
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +103,13 @@ class Lane:
         text = copy.profile.read_text(encoding="utf-8").replace(f'base_dir = "{self.folder}', f'base_dir = "{folder}')
         copy.profile.write_text(text, encoding="utf-8")
         return copy
+
+    def laneb(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """The console script, in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "laneb_assets.cli", *arguments],
+            capture_output=True, text=True, env=self.environment() | variables, cwd=self.folder, check=False,
+        )  # fmt: skip
 
     def environment(self) -> dict[str, str]:
         """For processes: this lane's instance and profile, and nothing of the person's."""

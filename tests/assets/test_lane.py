@@ -1,4 +1,4 @@
-"""The lane as Dagster runs it, on a micro profile: what is made, and what a change reruns."""
+"""The lane as Dagster runs it: what is made, of runs that train, and what a change reruns, of runs that don't."""
 
 import json
 import subprocess
@@ -21,6 +21,8 @@ from laneb.training.run_directory import held
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane_run.steps import Outcome, Step, steps_of
 from laneb_assets.lane_run.walk import run_lane
+
+pytestmark = pytest.mark.slow
 
 
 def made(outcomes: list[Outcome]) -> list[str]:
@@ -128,58 +130,65 @@ def test_a_second_run_with_nothing_changed_makes_nothing(finished_lane) -> None:
     assert made(finished_lane.run()) == []
 
 
-def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished_lane) -> None:
-    write_overrides(finished_lane.settings.locations, {"threshold.threshold_offset": 0.31})
-    before = {path: path.stat().st_mtime_ns for path in finished_lane.settings.locations.runs_dir.glob("*/result.json")}
-    assert set(made(finished_lane.run())) == {
+def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished_simulated_lane) -> None:
+    write_overrides(finished_simulated_lane.settings.locations, {"threshold.threshold_offset": 0.021})
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in finished_simulated_lane.settings.locations.runs_dir.glob("*/result.json")
+    }
+    assert set(made(finished_simulated_lane.run())) == {
         "lane_b_plan", "baseline_threshold", "ratio_inference", "candidate_runs", "inference_schema",
         "lane_b_summary",
     }  # fmt: skip
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())
 
 
-def test_a_statistics_knob_trains_nothing(finished_lane) -> None:
-    write_overrides(finished_lane.settings.locations, {"statistics.corr_max_sep": 8})
-    names = made(finished_lane.run())
+def test_a_statistics_knob_trains_nothing(finished_simulated_lane) -> None:
+    write_overrides(finished_simulated_lane.settings.locations, {"statistics.corr_max_sep": 8})
+    names = made(finished_simulated_lane.run())
     assert names[:3] == ["dataset_stats", "context_loss", "ratio_inference"]
     assert "baseline_runs" not in names
     assert "calibration_runs" not in names
 
 
-def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_lane) -> None:
+def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_simulated_lane) -> None:
     write_overrides(
-        finished_lane.settings.locations,
+        finished_simulated_lane.settings.locations,
         {"inference.alpha_fallback_mode": "none", "inference.alpha_min": 0.7, "inference.alpha_max": 0.71},
     )
-    assert [outcome.error for outcome in finished_lane.run() if outcome.state == "failed"] == []
-    assert not finished_lane.store.read(Inference).promotable
-    manifest = finished_lane.store.read_manifest()
+    assert [outcome.error for outcome in finished_simulated_lane.run() if outcome.state == "failed"] == []
+    assert not finished_simulated_lane.store.read(Inference).promotable
+    manifest = finished_simulated_lane.store.read_manifest()
     assert {row.mode for row in manifest} == {"fallback"}
     assert all(row.status == "ok" for row in manifest)
-    assert manifest[0].chosen_ratio == finished_lane.settings.baseline.customary_ratio
+    assert manifest[0].chosen_ratio == finished_simulated_lane.settings.baseline.customary_ratio
 
 
-def test_seeds_from_the_environment_reach_the_training(finished_lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_from_the_environment_reach_the_training(
+    finished_simulated_lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANE_B_BASELINE_SEEDS", "41,7")
     monkeypatch.setenv("LANE_B_RUN_SEEDS", "7")
-    outcomes = finished_lane.run()
+    outcomes = finished_simulated_lane.run()
     trained = {outcome.step.label for outcome in outcomes if outcome.state == "done"}
     assert {"baseline_runs [7]", "candidate_runs [7]"} <= trained
-    assert finished_lane.store.read(BaselineThreshold).required_seeds == ("41", "7")
-    assert {row.seed for row in finished_lane.store.read_manifest()} == {7}
+    assert finished_simulated_lane.store.read(BaselineThreshold).required_seeds == ("41", "7")
+    assert {row.seed for row in finished_simulated_lane.store.read_manifest()} == {7}
 
 
-def test_a_baseline_trained_on_other_settings_is_refused_by_what_follows(finished_lane) -> None:
-    store, seed_run = finished_lane.store, "baseline_s41"
+def test_a_baseline_trained_on_other_settings_is_refused_by_what_follows(finished_simulated_lane) -> None:
+    store, seed_run = finished_simulated_lane.store, "baseline_s41"
     foreign = store.read_run(seed_run, "baseline_runs").model_copy(update={"recipe": "other"})
     store.write_run(seed_run, foreign)
-    settings = finished_lane.settings
-    with finished_lane.instance() as instance:
+    settings = finished_simulated_lane.settings
+    with finished_simulated_lane.instance() as instance:
         result = (
             definitions_of(settings)
             .resolve_implicit_global_asset_job_def()
             .execute_in_process(
-                instance=instance, asset_selection=[dg.AssetKey(["micro", "baseline_results"])], raise_on_error=False
+                instance=instance,
+                asset_selection=[dg.AssetKey(["simulated", "baseline_results"])],
+                raise_on_error=False,
             )
         )
     assert not result.success
@@ -206,21 +215,21 @@ def test_why_a_run_can_not_be_trained_is_the_failure_of_its_asset(lane, monkeypa
     )
 
 
-def test_a_work_directory_that_was_deleted_is_made_again(finished_lane) -> None:
-    at = finished_lane.settings.locations
+def test_a_work_directory_that_was_deleted_is_made_again(finished_simulated_lane) -> None:
+    at = finished_simulated_lane.settings.locations
     paths = (at.infer_json, at.stats_json, at.run_results_dir / "baseline_s41.json", at.duckdb_path, at.report_html)
     for path in paths:
         path.unlink()
-    names = made(finished_lane.run())
+    names = made(finished_simulated_lane.run())
     assert set(names) == {"baseline_runs", "dataset_stats", "ratio_inference", "inference_schema", "lane_b_summary"}
     assert all(path.exists() for path in paths)
 
 
-def test_the_report_sets_experiments_that_share_a_table_side_by_side(finished_lane) -> None:
-    page = finished_lane.settings.locations.report_html
+def test_the_report_sets_experiments_that_share_a_table_side_by_side(finished_simulated_lane) -> None:
+    page = finished_simulated_lane.settings.locations.report_html
     assert "side by side" not in page.read_text()
     rows = [row_from_values({"run_id": "r", "seed": 41, "lane_b_decision": "fallback", "status": "ok"})]
-    finished_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)
-    finished_lane.materialize("lane_b_summary")
+    finished_simulated_lane.warehouse.upsert("other", rows, ["f"], skip_existing=True)
+    finished_simulated_lane.materialize("lane_b_summary")
     assert "<td>other</td><td>fallback</td><td>1</td><td>0 of 1</td>" in page.read_text()
     assert "| other | fallback | 1 | 0 of 1 |" in page.with_name("summary.md").read_text()

@@ -13,6 +13,8 @@ from laneb.records.statistics import ContextLossDecay
 from laneb.wanted import wanted_spec
 from laneb_assets.names import TRAINED
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_its_code_changes(
     lane, monkeypatch: pytest.MonkeyPatch

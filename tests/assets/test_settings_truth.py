@@ -16,6 +16,8 @@ from laneb_assets.automation.staleness import Staleness
 from laneb_assets.checks.settings import UP_TO_DATE
 from laneb_assets.dagster_internals import StaleStatus, stale_status_resolver
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lane(finished_simulated_lane):

@@ -12,6 +12,8 @@ from laneb_assets.runs.alive import alive, is_alive
 from laneb_assets.runs.dead import end_dead_runs
 from laneb_assets.runs.slots import wait_for_slot
 
+pytestmark = pytest.mark.slow
+
 STARTED, CANCELING, QUEUED = (
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,

@@ -17,6 +17,8 @@ from laneb.training.loop import Training
 from laneb.training.reporting import Reporter
 from laneb.training.run_directory import RunHeldError, held, prepare, read_result
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def uninterrupted(uninterrupted):
