@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from laneb.model.gpt import GPT
-from laneb.model.muon import Muon, NormalisedMuon
+from laneb.model.muon import Muon, NormalisedMuon, Orthogonalise
 from laneb.model.recipes.recipe import Rates
 from laneb.model.scaling import batch_scale, decay_scale
 
@@ -65,11 +65,20 @@ class Optimizers:
         total_batch_size: tokens per step; rates and decay are scaled by it.
         rates: before scaling, by the names of their knobs: embedding_lr, unembedding_lr, matrix_lr, scalar_lr,
             weight_decay.
+        share: makes of the recipe's orthogonalisation one that the processes of a run do together.
     """
 
-    def __init__(self, model: GPT, *, total_batch_size: int, rates: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        model: GPT,
+        *,
+        total_batch_size: int,
+        rates: Mapping[str, float],
+        share: Callable[[Orthogonalise], Orthogonalise] = lambda alone: alone,
+    ) -> None:
         self._model = model
         recipe = model.recipe
+        orthogonalise = share(recipe.orthogonalise)
         scaled = Rates(
             embedding=rates["embedding_lr"],
             unembedding=rates["unembedding_lr"],
@@ -89,10 +98,10 @@ class Optimizers:
         self.muons: list[Muon] = []
         for stack in by_shape.values():
             if recipe.row_memory is None:
-                self.muons.append(Muon(stack, rate, decay, recipe.orthogonalise, model.dtype))
+                self.muons.append(Muon(stack, rate, decay, orthogonalise, model.dtype))
             else:
                 self.muons.append(
-                    NormalisedMuon(stack, rate, decay, recipe.orthogonalise, model.dtype, row_memory=recipe.row_memory)
+                    NormalisedMuon(stack, rate, decay, orthogonalise, model.dtype, row_memory=recipe.row_memory)
                 )
 
     def step(self, *, learning_rate: float, momentum: float, weight_decay: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -177,6 +178,28 @@ class Device:
             gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
             start += gradient.numel()
         return flat[start:]
+
+    def shared(self, work: Callable[[Tensor, torch.dtype], Tensor]) -> Callable[[Tensor, torch.dtype], Tensor]:
+        """Work on a stack of matrices [n, R, K] as one in which each process does a part and all get the whole.
+
+        Orthogonalising is Muon's whole cost, and without this every process would do it for every matrix.
+        """
+        if self.world == 1:
+            return work
+
+        def in_parts(stack: Tensor, dtype: torch.dtype) -> Tensor:
+            # A stack that does not divide evenly is filled up: every message is of one size.
+            size = math.ceil(len(stack) / self.world)
+            mine = stack[self.rank * size : (self.rank + 1) * size]
+            part = torch.zeros((size, *stack.shape[1:]), dtype=stack.dtype, device=stack.device)
+            if len(mine):
+                part[: len(mine)] = work(mine, dtype)
+            whole = torch.empty((self.world, *part.shape), dtype=stack.dtype, device=stack.device)
+            with _together():
+                distributed.all_gather(list(whole.unbind()), part)
+            return whole.flatten(0, 1)[: len(stack)]
+
+        return in_parts
 
     def agree(self, value: int) -> int:
         """The leading process's integer."""

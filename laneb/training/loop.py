@@ -116,7 +116,9 @@ class Training:
             self.model.compile_parts()
         elif spec.compile:
             self._warnings.append("no C compiler is found here, so nothing is compiled: slower, and rounded otherwise")
-        self.optimizers = Optimizers(self.model, total_batch_size=spec.total_batch_size, rates=spec.rates)
+        self.optimizers = Optimizers(
+            self.model, total_batch_size=spec.total_batch_size, rates=spec.rates, share=device.shared
+        )
         self.progress = Progress()
         self.status: RunStatus = "ok"
         self._fetched: tuple[int, torch.Tensor] = -1, torch.empty(0)

@@ -164,6 +164,16 @@ def test_two_processes_train_as_one(uninterrupted):
     assert len(lines(run_dir, "Step")) == len(result.val_curve)
 
 
+def test_processes_orthogonalise_each_its_share_and_all_have_the_whole(runs):
+    spec = runs.spec(total_batch_size=192, recipe="nanochat-2026-07")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+    script = [str(Path(__file__).with_name("shared_work.py")), str(runs.prepared(spec) / "spec.json"), "7", "2"]
+    ended = subprocess.run([*command, *script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    # Of 7 matrices each takes three at most, of 2 one.
+    assert sorted(ended.stdout.split("\n")[:3]) == ["own 1 and 0", "own 3 and 1", "own 3 and 1"]
+
+
 def test_a_killed_process_ends_the_others_and_says_so(runs):
     spec = runs.spec(steps=4000)
     run_dir = runs.prepared(spec)
