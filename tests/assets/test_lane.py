@@ -126,8 +126,8 @@ def test_the_schema_table_has_a_row_per_candidate_and_its_export_the_21_columns(
     assert header == ",".join(SCHEMA_COLUMNS)
 
 
-def test_a_second_run_with_nothing_changed_makes_nothing(finished_lane) -> None:
-    assert made(finished_lane.run()) == []
+def test_a_second_run_with_nothing_changed_makes_nothing(finished_simulated_lane) -> None:
+    assert made(finished_simulated_lane.run()) == []
 
 
 def test_a_moved_threshold_retrains_no_baseline_and_reruns_what_follows(finished_simulated_lane) -> None:
@@ -167,12 +167,12 @@ def test_weak_statistics_without_a_fallback_end_in_a_fallback_run(finished_simul
 def test_seeds_from_the_environment_reach_the_training(
     finished_simulated_lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LANE_B_BASELINE_SEEDS", "41,7")
+    monkeypatch.setenv("LANE_B_BASELINE_SEEDS", "41,42,7")
     monkeypatch.setenv("LANE_B_RUN_SEEDS", "7")
     outcomes = finished_simulated_lane.run()
     trained = {outcome.step.label for outcome in outcomes if outcome.state == "done"}
     assert {"baseline_runs [7]", "candidate_runs [7]"} <= trained
-    assert finished_simulated_lane.store.read(BaselineThreshold).required_seeds == ("41", "7")
+    assert finished_simulated_lane.store.read(BaselineThreshold).required_seeds == ("41", "42", "7")
     assert {row.seed for row in finished_simulated_lane.store.read_manifest()} == {7}
 
 
