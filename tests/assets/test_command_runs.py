@@ -1,6 +1,7 @@
 """`laneb run` and `laneb import` on a finished lane: what is kept, repeated on purpose, or taken over."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,14 +22,18 @@ def test_a_run_repeated_on_purpose_is_trained_again_and_the_earlier_attempt_is_k
     assert json.loads((earlier / "result.json").read_text())["attempt"] == 1
     assert json.loads((runs / kept.run_id / "result.json").read_text())["attempt"] == 2
     # A simulated run takes the seconds of its surface, so nothing that is made from it has changed.
-    assert "nothing to train" in lane.laneb("run").stdout
+    again = lane.laneb("run", "--work-dir", str(lane.settings.locations.work_dir))
+    assert "nothing to train" in again.stdout
+    assert f"see it in Dagster: LANE_B_WORK_DIR={lane.settings.locations.work_dir} laneb ui, " in again.stdout
 
 
 def test_what_can_not_be_repeated_is_refused_with_what_can(finished_simulated_lane) -> None:
-    done = finished_simulated_lane.laneb("run", "--force", "baseline_runs:9", "--force", "baselines")
+    wishes = ("baseline_runs:9", "baselines", ":41")
+    done = finished_simulated_lane.laneb("run", *(word for wish in wishes for word in ("--force", wish)))
     assert done.returncode == 2
     assert "--force baseline_runs:9: baseline_runs has the partitions 41, 42" in done.stderr
     assert "--force baselines: there is no asset 'baselines', but baseline_results, " in done.stderr
+    assert "--force :41: there is no asset ''" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -36,15 +41,15 @@ def test_set_is_kept_until_reset_and_the_environment_beats_it(finished_simulated
     lane = finished_simulated_lane
     assert lane.laneb("run", "--set", "data.corpus=/nowhere").returncode == 2
     assert lane.settings.overrides == {}
-    assert lane.laneb("run", "--set", "candidates.required_reach=0.3").returncode == 0
-    assert lane.settings.candidates.required_reach == 0.3
-    assert lane.laneb("run", "--set", "required_reach").returncode == 2
+    assert lane.laneb("run", "--set", "automation").returncode == 2
     assert lane.laneb("run", "--set", "depth=7", LANE_B_DEPTH="1").returncode == 2
-    done = lane.laneb("run", LANE_B_REQUIRED_REACH="0.2")
-    assert done.returncode == 0, done.stderr
-    assert "a share of 0.2 is required" in done.stdout
+    # A knob that nothing is made from.
+    assert lane.laneb("run", "--set", "automation=analysis").returncode == 0
+    assert lane.settings.automation.automation == "analysis"
+    said = lane.laneb("doctor", LANE_B_AUTOMATION="off").stdout
+    assert re.search(r"automation\s+off\s+environment", said), said
     assert lane.laneb("run", "--reset").returncode == 0
-    assert lane.settings.candidates.required_reach == 0.25
+    assert lane.settings.automation.automation == "all"
 
 
 def test_imported_results_are_the_baselines_until_reset_and_are_never_written(finished_simulated_lane, tmp_path: Path):
