@@ -1,12 +1,16 @@
 """Which run of how many a lane is at, and about how long it still takes."""
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from laneb.places import AnyPath
 from laneb.plan import planned_runs
 from laneb.report.answer import duration
 from laneb.settings import Settings
 from laneb.training.progress import Progress
+from laneb.training.run_directory import RESULT
 
 CANDIDATES_PER_SEED = 2
 
@@ -20,12 +24,14 @@ class LaneProgress:
         candidates: how many are to come.
         candidate_steps: of each, before the inference says it: as many as a run at the default ratio has.
         side_by_side: runs that train at once.
+        inference: the file that asks for the candidates.
     """
 
     known: Mapping[str, int]
     candidates: int
     candidate_steps: int
     side_by_side: int = 1
+    inference: AnyPath | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "LaneProgress":
@@ -38,7 +44,23 @@ class LaneProgress:
             for seed in plan.seeds
         }
         count = CANDIDATES_PER_SEED * len(settings.candidates.run_seeds)
-        return cls(known, count, plans[-1].spec.steps, settings.engine.parallel_runs)
+        return cls(known, count, plans[-1].spec.steps, settings.engine.parallel_runs, settings.locations.infer_json)
+
+    def finished(self, runs_dir: Path) -> set[str]:
+        """The lane's runs that have a result.
+
+        Runs of earlier settings lie beside them: one that is no baseline and no calibration run is a candidate of now
+        if it ended after the inference, which comes after all of those.
+        """
+        # A run of another fingerprint or an earlier attempt, set aside, has it behind the name.
+        ended = {path.parent.name: path for path in runs_dir.glob(f"*/{RESULT}") if "." not in path.parent.name}
+        own = ended.keys() & self.known.keys()
+        if self.inference is None or len(own) < len(self.known):
+            return own
+        with contextlib.suppress(OSError):
+            asked = self.inference.stat().st_mtime
+            own |= {name for name, path in ended.items() if path.stat().st_mtime >= asked}
+        return own
 
     def place(self, finished: Collection[str]) -> str:
         """`4 of 13`: the run after those that are finished. Candidates may be fewer, where one is a run that was."""

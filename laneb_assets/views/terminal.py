@@ -1,6 +1,7 @@
 """What `laneb run` shows: a line per step, and a progress bar with loss, bpb and ETA while a run trains."""
 
 import contextlib
+import math
 import os
 import sys
 import textwrap
@@ -17,13 +18,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from typing_extensions import Self
 
 from laneb.training.progress import Follower
-from laneb.training.run_directory import EVENTS, RESULT
+from laneb.training.run_directory import EVENTS
 from laneb_assets.views.lane_progress import LaneProgress
 from laneb_assets.views.progress import listeners
 
 SHOWN_NUMBERS = 4
-_POLL_SECONDS = 0.2
-
+_POLL_SECONDS, _LOOK_SECONDS = 0.2, 1.0
 
 WIDE, LABEL, NARROW_LABEL = 110, 34, 26
 """Columns from which a window counts as wide, and those of a step's label in one and in a narrow one."""
@@ -143,15 +143,18 @@ def _watch(progress: Progress, task: Any, runs_dir: Path, lane: LaneProgress, do
     """Follow the run whose events grew last after now."""
     since = time.time()
     followers: dict[Path, Follower] = {}
+    newest: Path | None = None
+    finished: set[str] = set()
+    looked = -math.inf
     while not done.wait(_POLL_SECONDS):
-        newest = _newest(runs_dir, since)
+        # A lane may have a thousand runs: their directories are looked through less often than one file is read.
+        if time.monotonic() - looked >= _LOOK_SECONDS:
+            newest, finished, looked = _newest(runs_dir, since), lane.finished(runs_dir), time.monotonic()
         if newest is None:
             continue
         follower = followers.setdefault(newest, Follower(newest))
         follower.poll()
         run = follower.progress
-        # A run of another fingerprint, set aside, has it behind the name.
-        finished = {path.parent.name for path in runs_dir.glob(f"*/{RESULT}") if "." not in path.parent.name}
         note = lane.note(newest.name, run, finished - {newest.name})
         progress.update(task, total=run.steps, completed=run.step, note=note)
 

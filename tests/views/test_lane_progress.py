@@ -1,6 +1,8 @@
 """What `laneb run` shows in a window of 80 columns."""
 
 import io
+import os
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -20,6 +22,24 @@ def test_a_lane_counts_each_run_once(lane) -> None:
     assert sorted(made.known.values()) == [6, 6, 12, 12, 18, 18]
     assert made.candidates == 2 * len(settings.candidates.run_seeds)
     assert made.place(set(list(made.known)[:3])) == f"4 of {6 + made.candidates}"
+
+
+def test_runs_of_earlier_settings_are_not_the_lanes(tmp_path) -> None:
+    def ends(run: str, at: float) -> None:
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "result.json").touch()
+        os.utime(tmp_path / run / "result.json", (at, at))
+
+    made = replace(LANE, inference=tmp_path / "infer.json")
+    for run, at in (("d1_i100_s41", 10.0), ("d1_i500_s41", 12.0), ("d1_i200_s41.aaaa.attempt-1", 12.0)):
+        ends(run, at)
+    assert made.finished(tmp_path) == {"d1_i100_s41"}
+    ends("d1_i200_s41", 11.0)
+    assert made.finished(tmp_path) == set(LANE.known)
+    made.inference.touch()
+    os.utime(made.inference, (20.0, 20.0))
+    ends("d1_i240_s41", 21.0)
+    assert made.finished(tmp_path) == {*LANE.known, "d1_i240_s41"}
 
 
 def test_the_time_left_is_that_of_the_steps_to_come_at_the_pace_of_now() -> None:
