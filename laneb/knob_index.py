@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,13 +96,15 @@ def _schemas() -> dict[str, Any]:
     return _schema_cache
 
 
-def all_knobs() -> Iterator[Knob]:
+@functools.cache
+def all_knobs() -> tuple[Knob, ...]:
     """Every knob of every section, in the order of `laneb.knobs`."""
-    for section in SECTIONS:
-        for name, info in section.model_fields.items():
-            extra = info.json_schema_extra
-            assert isinstance(extra, dict)
-            yield Knob(section.title, name, str(extra["env"]), info)
+    return tuple(
+        Knob(section.title, name, str(info.json_schema_extra["env"]), info)
+        for section in SECTIONS
+        for name, info in section.model_fields.items()
+        if isinstance(info.json_schema_extra, dict)
+    )
 
 
 def find_knob(name: str) -> Knob:

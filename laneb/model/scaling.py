@@ -41,7 +41,7 @@ class ModelShape(BaseModel):
         vocab_size: tokens in the vocabulary.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     recipe: str = "nanochat-2026-02"
     depth: int = Field(ge=1)

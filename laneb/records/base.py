@@ -80,7 +80,7 @@ def unsealed_json(text: str) -> dict[str, Any]:
 class Record(BaseModel):
     """One step's answer. Field names are the keys of its file (see docs/formats.md)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
     volatile: ClassVar[frozenset[str]] = frozenset({"timestamp_utc"})
     """Fields that say when or where, not what: left out of the content hash."""
 

@@ -48,7 +48,7 @@ class RunSpec(BaseModel):
     same order, and change only the rounding of the sums.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
     places: ClassVar[frozenset[str]] = frozenset(
         {"shards_path", "nanochat_dir", "nanochat_python", "nanochat_told", "nanochat_arguments", "nanochat_launcher",
          "checkpoint_every", "wandb_run_base", "trackers", "keep_model", "intent", "attempt"}

@@ -34,7 +34,7 @@ START_BPB = 3.2
 class Surface(BaseModel):
     """The truth of a simulated lane; see the module for each number's meaning and unit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     asymptote: float = Field(default=0.7, ge=0)
     amplitude: float = Field(default=0.3, gt=0)

@@ -3,6 +3,7 @@
 Colours are Okabe and Ito's, which the colour-blind tell apart; arms differ in their dashes too. A legend stands below.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,13 +46,13 @@ def curve_charts(curves: Sequence[Curve], threshold: float | None) -> list[Chart
     shown = [curve for curve in curves if curve.points]
     charts = []
     for field, title in AXES.items() if shown else ():
-        spec = _spec(shown, threshold, field, title, "container")
-        still = _spec(shown, threshold, field, title, STILL_WIDTH)
-        svg = vl_convert.vegalite_to_svg(still)
+        spec = _spec(shown, threshold, field, title)
+        svg = vl_convert.vegalite_to_svg({**spec, "width": STILL_WIDTH})
         charts.append(Chart(field, described(shown, threshold, field), svg, spec))
     return charts
 
 
+@functools.cache
 def scripts() -> str:
     """Vega, Vega-Lite and Vega-Embed whole, as one script that needs no network."""
     import vl_convert
@@ -78,7 +79,7 @@ def described(curves: Sequence[Curve], threshold: float | None, field: str) -> s
     return f"Validation bits per byte against {unit}: {'; '.join(parts)}.{goal}"
 
 
-def _spec(curves: Sequence[Curve], threshold: float | None, field: str, title: str, width: int | str) -> dict[str, Any]:
+def _spec(curves: Sequence[Curve], threshold: float | None, field: str, title: str) -> dict[str, Any]:
     import altair as alt
 
     arms = [arm for arm in ARMS if any(curve.arm == arm for curve in curves)]
@@ -106,36 +107,42 @@ def _spec(curves: Sequence[Curve], threshold: float | None, field: str, title: s
         alt.Tooltip("seconds:Q", format=".2f", title="seconds"), alt.Tooltip("bpb:Q", format=".4f"),
     ]  # fmt: skip
     opacity = alt.condition(picked, alt.value(0.9), alt.value(0.1))
-    data = alt.Data(values=rows)
+    # By name: altair copies and checks again what it is handed, at every call.
+    datasets: dict[str, list[dict[str, Any]]] = {"curves": rows}
+    data = alt.NamedData("curves")
     lines = (
         alt.Chart(data).mark_line(clip=True, strokeWidth=1.6).encode(x, y, color, dash, opacity=opacity, detail="run:N")
     )
     dots = alt.Chart(data).mark_circle(clip=True, size=26).encode(x, y, color, opacity=opacity, tooltip=hover)
     layers: list[Any] = [lines.add_params(picked), dots]
     if threshold is not None:
-        goal = alt.Data(values=[{"bpb": threshold, "says": f"threshold {threshold:.4f}"}])
-        layers.append(alt.Chart(goal).mark_rule(color=THRESHOLD_COLOR, strokeDash=[5, 3], size=1.5).encode(y=y))
+        datasets |= {"goal": [{"bpb": threshold, "says": f"threshold {threshold:.4f}"}], "crossings": crossings}
         layers.append(
-            alt.Chart(alt.Data(values=crossings)).mark_point(shape="diamond", size=70, filled=False, strokeWidth=2)
+            alt.Chart(alt.NamedData("goal")).mark_rule(color=THRESHOLD_COLOR, strokeDash=[5, 3], size=1.5).encode(y=y)
+        )
+        layers.append(
+            alt.Chart(alt.NamedData("crossings")).mark_point(shape="diamond", size=70, filled=False, strokeWidth=2)
             .encode(x, y, color, opacity=opacity, tooltip=hover)
         )  # fmt: skip
-    figure = alt.layer(*layers).properties(width=width, height=HEIGHT, background="transparent")
+    figure = alt.layer(*layers).properties(width="container", height=HEIGHT, background="transparent")
     axis = {"labelColor": _INK, "titleColor": _INK, "domainColor": _INK, "tickColor": _INK, "gridOpacity": 0.25}
     figure = figure.configure_axis(**axis).configure_legend(labelColor=_INK).configure_view(stroke=None)
     made: dict[str, Any] = figure.interactive().to_dict()
     made.pop("$schema")  # an address, which nothing needs
-    return made
+    return {**made, "datasets": datasets}
 
 
 def curves_figure(curves: Sequence[Curve], threshold: float | None, faint: Sequence[Curve] = ()) -> "Figure":
     """The same as a still picture; `faint`: other runs, to compare with."""
+    from matplotlib.collections import LineCollection
+
     from laneb_assets.views.plots import new_axes
 
     figure, panels = new_axes(2)
     everything = [*faint, *curves]
     for axes, (field, title) in zip(panels, AXES.items(), strict=True):
-        for curve in faint:
-            axes.plot(*_along(curve, field), color="#8a8a8a", linewidth=0.8, alpha=0.45)
+        lines = [list(zip(*_along(curve, field), strict=True)) for curve in faint]
+        axes.add_collection(LineCollection(lines, colors="#8a8a8a", linewidths=0.8, alpha=0.45))
         for curve in curves:
             color = ARM_COLORS.get(curve.arm, "#111827")
             dashes = DASHES.get(curve.arm, [1, 0])
