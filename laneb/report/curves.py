@@ -55,16 +55,18 @@ def threshold_so_far(store: Store, experiment: Experiment) -> float | None:
     return experiment.threshold.target_threshold
 
 
-def lane_curves(store: Store, experiment: Experiment, threshold: float | None) -> list[Curve]:
-    """The curves of every run that is there, by arm and seed."""
-    baselines = _there(store, [roles.baseline_role(seed) for seed in experiment.baseline.seeds])
-    baselines = baselines or _there(store, [roles.imported_role(seed) for seed in experiment.baseline.seeds])
-    knobs = experiment.calibration
-    names = [roles.calibration_role(steps, seed) for steps in knobs.iterations for seed in knobs.all_seeds]
-    runs = [("baseline", run) for run in baselines]
-    runs += [("calibration", run) for run in _there(store, names)]
-    seeds = experiment.candidates.run_seeds
-    runs += [(mode, run) for mode in MODES for run in _there(store, [roles.candidate_role(mode, s) for s in seeds])]
+def lane_curves(
+    store: Store, experiment: Experiment, threshold: float | None, *, most: int | None = None
+) -> list[Curve]:
+    """The curves of every run that is there, by arm and seed; of `most` roles, evenly chosen, where there are more."""
+    knobs, seeds = experiment.calibration, experiment.baseline.seeds
+    trained = [("baseline", roles.baseline_role(seed)) for seed in seeds]
+    imported = [("baseline", roles.imported_role(seed)) for seed in seeds]
+    others = [("calibration", roles.calibration_role(n, seed)) for n in knobs.iterations for seed in knobs.all_seeds]
+    others += [(mode, roles.candidate_role(mode, seed)) for mode in MODES for seed in experiment.candidates.run_seeds]
+    share = 1.0 if most is None else most / (len(trained) + len(others))
+    baselines = _there(store, _some(trained, share)) or _there(store, _some(imported, share))
+    runs = [*baselines, *_there(store, _some(others, share))]
     return [curve_of(run, arm, threshold) for arm, run in runs if len(run.val_curve) > 0]
 
 
@@ -82,5 +84,10 @@ def bpb_range(curves: list[Curve], threshold: float | None) -> tuple[float, floa
     return low - margin, high + margin
 
 
-def _there(store: Store, names: list[str]) -> list[RunResult]:
-    return [run for run in map(store.whole_run, names) if run is not None]
+def _some(named: list[tuple[str, str]], share: float) -> list[tuple[str, str]]:
+    """A share of them, evenly spread."""
+    return [pair for n, pair in enumerate(named) if int((n + 1) * share) > int(n * share)] if share < 1 else named
+
+
+def _there(store: Store, named: list[tuple[str, str]]) -> list[tuple[str, RunResult]]:
+    return [(arm, run) for arm, run in ((arm, store.whole_run(name)) for arm, name in named) if run is not None]

@@ -16,6 +16,9 @@ from laneb.training.run_log import run_log
 from laneb_assets.views.curves import curves_figure
 from laneb_assets.views.plots import plotted
 
+MOST_OTHERS = 40
+"""Runs of the lane that a run is shown among: each run reads them, and more lines than these are a blot."""
+
 
 def keep(
     store: Store,
@@ -46,7 +49,8 @@ def run_curves(store: Store, made: Sequence[tuple[str, RunResult]]) -> dg.Metada
     threshold = threshold_so_far(store, experiment)
     own = [curve_of(run, arm, threshold) for arm, run in made]
     shown = {(curve.arm, curve.seed, curve.steps) for curve in own}
-    others = [c for c in lane_curves(store, experiment, threshold) if (c.arm, c.seed, c.steps) not in shown]
+    lane = lane_curves(store, experiment, threshold, most=MOST_OTHERS)
+    others = [curve for curve in lane if (curve.arm, curve.seed, curve.steps) not in shown]
     name = "run_" + "_".join(dict.fromkeys(run.run_id for _, run in made))
     return plotted(store, name, curves_figure(own, threshold, others))
 

@@ -7,7 +7,7 @@ import errno
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import dagster as dg
@@ -65,12 +65,11 @@ def run_lane(
         lane.store.name_this_place()
         lane_run = uuid.uuid4().hex[:8]
         forced = forced_in(lane, force)
+        look = _Look(lane, instance)
         with SideBySide(settings, instance, lane_run) as side_by_side:
             for level in levels_of(lane):
                 level = [replace(step, repeat=(step.asset, step.partition) in forced) for step in level]
-                for outcome in _materialized(
-                    lane, definitions, instance, level, lane_run, before, waiting, side_by_side
-                ):
+                for outcome in _materialized(look, definitions, level, lane_run, before, waiting, side_by_side):
                     outcomes.append(outcome)
                     after(outcome)
                 if any(outcome.state == "failed" for outcome in outcomes):
@@ -78,10 +77,25 @@ def run_lane(
     return outcomes
 
 
+@dataclass
+class _Look:
+    """What is up to date: read once, and again when something was made, since hours may have passed by then."""
+
+    lane: Lane
+    instance: dg.DagsterInstance
+    _state: Staleness | None = None
+
+    def state(self) -> Staleness:
+        self._state = self._state or Staleness(self.lane, self.instance)
+        return self._state
+
+    def forget(self) -> None:
+        self._state = None
+
+
 def _materialized(
-    lane: Lane,
+    look: _Look,
     definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
     level: list[Step],
     lane_run: str,
     before: Callable[[Step], None],
@@ -89,9 +103,9 @@ def _materialized(
     side_by_side: SideBySide,
 ) -> Iterator[Outcome]:
     """The outcomes of steps that don't need each other, until one fails."""
-    stale: dict[Step, str] = {}
+    lane, stale = look.lane, dict[Step, str]()
     for step in level:
-        state = Staleness(lane, instance)
+        state = look.state()
         if step.asset != EXPERIMENT and not step.repeat and state.up_to_date(step.asset, step.partition):
             yield Outcome(step, "up to date")
             continue
@@ -101,12 +115,14 @@ def _materialized(
         else:
             before(step)
             say = partial(waiting, step)
-            outcome = materialize_step(lane, definitions, instance, step, say, lane_run=lane_run)
+            outcome = materialize_step(lane, definitions, look.instance, step, say, lane_run=lane_run)
+            look.forget()
             yield replace(outcome, damage=damage)
             if outcome.state == "failed":
                 return
     if stale:
         for outcome in side_by_side.materialize(list(stale), before):
+            look.forget()
             yield replace(outcome, damage=stale[outcome.step])
 
 

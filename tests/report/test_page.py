@@ -67,6 +67,8 @@ def test_curves_have_a_crossing_where_the_run_reaches_the_threshold(simulated_on
     store = simulated_once.store
     threshold = store.read(Inference).target_metric_threshold
     curves = lane_curves(store, store.read(Experiment), threshold)
+    few = lane_curves(store, store.read(Experiment), threshold, most=6)
+    assert 3 <= len(few) <= 6 and set(few) < set(curves) and len({curve.arm for curve in few}) > 1
     assert len(curves) == 13
     for curve in curves:
         assert (curve.crossing is not None) == (min(point.bpb for point in curve.points) <= threshold)
