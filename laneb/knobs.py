@@ -371,6 +371,8 @@ class EngineKnobs(Section):
     trackers: Trackers = knob(
         (), "LANE_B_TRACKERS", "who else is told a run's numbers: wandb, tensorboard, mlflow, separated by commas"
     )
+    node_device: Literal["", "cpu", "cuda", "mps"] = knob("", "LANE_B_ENGINE_DEVICE", "the nodes', for an estimate")
+    node_flops: float = knob(0.0, "LANE_B_ENGINE_FLOPS", "what training reaches on a node [FLOP/s], likewise", ge=0)
     lease_seconds: float = knob(
         120.0, "LANE_B_LEASE_SECONDS", "silence after which a holder of a run counts as gone [s]", ge=1
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from laneb.model.scaling import count_parameters, flops_per_token
+from laneb.training import hardware
 from laneb.training.schedule import evaluation_count
-from laneb.training.spec import RunSpec
+
+if TYPE_CHECKING:
+    from laneb.knobs import EngineKnobs
+    from laneb.training.spec import RunSpec
 
 FLOPS_PER_CORE = {"float32": 40e9, "bfloat16": 80e9}
 """What training reaches on a server CPU's core with AVX-512, of small models; half as much elsewhere."""
@@ -39,8 +43,13 @@ class Cost(NamedTuple):
     weights_bytes: int
 
 
-def estimate(spec: RunSpec) -> Cost:
+def estimate(spec: RunSpec, node: EngineKnobs | None = None) -> Cost:
     """Seconds on this kind of device, one process, and bytes at the peak, of a whole run.
+
+    Args:
+        spec: the run.
+        node: where an engine trains it, what is declared of its nodes: their device, and the rate that training
+            reaches there [FLOP/s].
 
     A checkpoint holds weights, Adam's two moments and Muon's one, float32 all.
 
@@ -48,8 +57,7 @@ def estimate(spec: RunSpec) -> Cost:
     optimizer state, one forward pass's activations and a chunk of logits.
     """
     if spec.device == "auto":
-        # Trained on another machine: people have those for their GPUs.
-        spec = spec.model_copy(update={"device": "cuda", "dtype": "bfloat16", "compile": True, "threads": 1})
+        spec = _on_a_node(spec, "" if node is None else node.node_device)
     spec = spec.resolved_here()
     if spec.surface is not None:
         paced = spec.surface.pace * spec.surface.seconds_per_step * spec.steps
@@ -57,12 +65,30 @@ def estimate(spec: RunSpec) -> Cost:
     counts = count_parameters(spec.shape).param_counts
     adam = counts.total - counts.transformer_matrices
     checkpoint = 4 * (counts.total + 2 * adam + counts.transformer_matrices)
-    return Cost(_seconds(spec), _memory_bytes(spec), checkpoint, 4 * counts.total)
+    rate = (node.node_flops if node is not None else 0.0) or _rate(spec)
+    return Cost(_seconds(spec, rate), _memory_bytes(spec), checkpoint, 4 * counts.total)
 
 
-def _seconds(spec: RunSpec) -> float:
+def estimated_for(spec: RunSpec, node: EngineKnobs) -> str:
+    """Whose hardware `estimate` speaks of where an engine trains, in words."""
+    device = node.node_device or "cuda" if spec.device == "auto" else spec.device
+    if node.node_flops:
+        return f"nodes as declared: {device} at {node.node_flops:.3g} FLOP/s"
+    assumed = "one H100 at 35 % of its peak" if device == "cuda" else f"{device} as on this machine"
+    return f"nodes with {assumed}: say what yours reach with LANE_B_ENGINE_DEVICE and LANE_B_ENGINE_FLOPS"
+
+
+def _on_a_node(spec: RunSpec, declared: str) -> RunSpec:
+    """A run as a node would train it: people have other machines for their GPUs, unless they declare something else."""
+    device = declared or "cuda"
+    dtype = "bfloat16" if device == "cuda" else "float32"
+    threads = spec.threads or (hardware.usable_cores() if device == "cpu" else 1)
+    return spec.model_copy(update={"device": device, "dtype": dtype, "compile": device == "cuda", "threads": threads})
+
+
+def _seconds(spec: RunSpec, rate: float) -> float:
     flops = flops_per_token(spec.shape)
-    rate, overhead = _rate(spec), 0.0
+    overhead = 0.0
     if spec.device == "cpu" and not spec.compile:
         overhead = SECONDS_PER_LAYER * spec.depth * spec.accumulation_steps
     step = flops * spec.total_batch_size / rate + overhead

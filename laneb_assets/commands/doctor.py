@@ -11,13 +11,14 @@ from rich.table import Table
 
 from laneb.corpus.checkout import find_checkout
 from laneb.corpus.state import outputs_of, text_of
+from laneb.knobs import EngineKnobs
 from laneb.plan import PlannedRun, planned_runs
 from laneb.records.baseline import BaselineThreshold
 from laneb.report.answer import duration
 from laneb.settings import SECTIONS, Settings, all_knobs, load_settings
 from laneb.storage.store import Store
 from laneb.training import hardware
-from laneb.training.estimate import estimate
+from laneb.training.estimate import estimate, estimated_for
 from laneb.training.nanochat import nanochat_command
 from laneb.training.spec import trained_with
 from laneb_assets.commands.plan import show_plan
@@ -141,12 +142,14 @@ def _plan(screen: Console, settings: Settings) -> None:
     for name in ("run", "seeds", "steps", "batch", *tokens, "ratio requested", "realised", "time each", "memory"):
         table.add_column(name, justify="left" if name in ("run", "seeds") else "right")
     plans = planned_runs(settings)
-    total = 0.0
+    total, node = 0.0, settings.engine if settings.engine.engine != "local" else None
     for plan in plans:
-        seconds = _row(table, plan, tokens=bool(tokens))
+        seconds = _row(table, plan, node, tokens=bool(tokens))
         if plan.role != "fallback":
             total += seconds * (len(plan.seeds) - plan.shared)
     screen.print(table)
+    if node is not None:
+        screen.print(escape(f"Times and memory are those of {estimated_for(plans[0].spec, node)}."))
     screen.print(
         f"candidates follow the inference: 2 runs for each of {len(settings.candidates.run_seeds)} seed(s), or the "
         "fallback where it is not promotable. "
@@ -174,8 +177,8 @@ def _size(count: float) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def _row(table: Table, plan: PlannedRun, *, tokens: bool) -> float:
-    cost = estimate(plan.spec)
+def _row(table: Table, plan: PlannedRun, node: EngineKnobs | None, *, tokens: bool) -> float:
+    cost = estimate(plan.spec, node)
     spec = plan.spec
     shared = f" ({plan.shared} shared)" if plan.shared else ""
     table.add_row(

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from laneb.knobs import TrainingKnobs
-from laneb.training.estimate import estimate
+from laneb.knobs import EngineKnobs, TrainingKnobs
+from laneb.training.estimate import estimate, estimated_for
 from laneb.training.launch import processes_of, training_command
 
 SPEC = Path("runs/d2_i4_s1/spec.json")
@@ -59,6 +59,18 @@ def test_longer_and_larger_runs_are_estimated_to_cost_more(runs):
     assert estimate(longer).seconds > 2 * estimate(small).seconds
     assert estimate(longer).memory_bytes == estimate(small).memory_bytes
     assert estimate(larger).memory_bytes > 1.2 * estimate(small).memory_bytes
+
+
+def test_what_is_declared_of_the_nodes_is_what_is_estimated(runs):
+    spec = runs.spec(elsewhere=True, device="auto", steps=100_000)
+    nothing, slower, processors = EngineKnobs(), EngineKnobs(node_flops=1e9), EngineKnobs(node_device="cpu")
+    assert estimate(spec, nothing) == estimate(spec)
+    assert estimate(spec, slower).seconds > 10 * estimate(spec).seconds
+    assert estimate(spec, processors).seconds > estimate(spec).seconds
+    assert "one H100" in estimated_for(spec, nothing) and "LANE_B_ENGINE_FLOPS" in estimated_for(spec, nothing)
+    declared = EngineKnobs(node_device="cuda", node_flops=2.5e15)
+    assert estimated_for(spec, declared) == "nodes as declared: cuda at 2.5e+15 FLOP/s"
+    assert estimated_for(runs.spec(), nothing).startswith("nodes with cpu as on this machine: say what yours reach")
 
 
 def test_the_estimated_memory_is_about_what_a_run_takes(uninterrupted):
