@@ -153,12 +153,17 @@ class _Coordinator:
             return job
         return None
 
-    def _submitted(self, before: jobs.Job | None) -> jobs.Job:
-        """A new submission, which `job.json` tells of before there is a job."""
+    def _submitted(self, before: jobs.Job | None, *, waited: bool = False) -> jobs.Job:
+        """A new submission, which `job.json` tells of before there is a job.
+
+        Args:
+            before: the one that it comes after.
+            waited: that one never began, which is no failure of the run.
+        """
         step, knobs, training = published.checkpoint_step(self.run_dir), self.work.engine, self.work.training
         earlier = before or jobs.read_job(self.run_dir)
         attempt = earlier.attempt + 1 if earlier is not None and earlier.fingerprint == self.spec.fingerprint else 1
-        fruitless = before.fruitless + 1 if before is not None and step <= before.step else 0
+        fruitless = before.fruitless + int(not waited) if before is not None and step <= before.step else 0
         # Two lanes may want the same run, each in its own place. No underscores: a name is also a pod's.
         identity = canonical_hash([self.spec.fingerprint, str(self.run_dir)])[:8]
         name = f"laneb-{self.spec.run_id.replace('_', '-')}-{identity}-{attempt}"
@@ -195,7 +200,7 @@ class _Coordinator:
                 )
             if looks % LOOKS_PER_QUESTION == 0 and not self.node.is_alive():
                 state = self._state(job.name)
-                gone = gone + 1 if state in ("ended", "cancelled", "absent") else 0
+                gone = gone + 1 if state in ("ended", "cancelled", "absent", "unstarted") else 0
                 # One look may fall between a job's end and its next turn in the queue. The node publishes before it
                 # leaves, so what is there now is all that it left.
                 if gone >= LOOKS_AT_THE_END and not self.node.is_alive():
@@ -203,19 +208,25 @@ class _Coordinator:
                     self.events.tell()
                     if (result := self._result()) is not None:
                         return result
-                    job = self._again(job, cancelled=state == "cancelled")
+                    job = self._again(job, state)
             looks += 1
             # A run of seconds is not looked at as seldom as one of hours.
             time.sleep(min(self.pause, FIRST_LOOK_SECONDS * 1.2 ** min(looks, 50)))
 
-    def _again(self, job: jobs.Job, *, cancelled: bool) -> jobs.Job:
+    def _again(self, job: jobs.Job, state: str | None) -> jobs.Job:
         """Submit a job anew that ended without a result, unless that is in vain or a person's wish.
 
         Raises:
             CancelledError, EngineError: it is.
         """
         ended = jobs.read_ended(self.run_dir, job.name)
-        if cancelled:
+        if state == "unstarted":
+            self.say(
+                f"{self.spec.run_id}: {job.where} got no place for as long as the engine lets a job wait; queueing it "
+                "again"
+            )
+            return self._submitted(job, waited=True)
+        if state == "cancelled":
             raise CancelledError(f"{self.spec.run_id}: {job.where} was cancelled on the engine; its checkpoint is kept")
         if ended is not None and ended.message:
             raise EngineError(f"{self.spec.run_id} (seed {self.spec.seed}): {ended.message}")

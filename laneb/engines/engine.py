@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from laneb.knobs import EngineKnobs
     from laneb.places import AnyPath
 
-State = Literal["queued", "running", "ended", "cancelled", "absent"]
-"""`cancelled`: by a person, on the engine. `absent`: not known to the engine, or forgotten since it ended."""
+State = Literal["queued", "running", "ended", "cancelled", "absent", "unstarted"]
+"""`cancelled`: by a person, on the engine. `absent`: not known to the engine, or forgotten since it ended. `unstarted`:
+it waited in the queue for as long as the engine lets a job wait, and was dropped."""
 
 COMMAND_SECONDS = 60.0
 

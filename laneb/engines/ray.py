@@ -22,6 +22,8 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 ANSWER_SECONDS = 30.0
 STOP_SECONDS = 600
 """Time for a checkpoint: Ray's own, 3 s, is too short to write one."""
+NEVER_STARTED = "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+"""How Ray calls it that a job got no place within `RAY_JOB_START_TIMEOUT_SECONDS` of its head."""
 
 _RESOURCES = {"num_cpus": "entrypoint_num_cpus", "num_gpus": "entrypoint_num_gpus", "memory": "entrypoint_memory"}
 _STATES: Mapping[str, State] = {
@@ -96,6 +98,8 @@ class Ray:
             if error.code == 404:
                 return "absent"
             raise EngineSilentError(f"Ray at {self.address}: {_said(error)}") from error
+        if answer.get("error_type") == NEVER_STARTED:
+            return "unstarted"
         return _STATES.get(str(answer["status"]), "running")
 
     def cancel(self, name: str, *, at_once: bool = False) -> None:

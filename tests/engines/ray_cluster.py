@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from servers import until_up
 
 PORT, DASHBOARD = 6379, 8265
 ADDRESS = f"http://127.0.0.1:{DASHBOARD}"
@@ -33,6 +33,8 @@ QUIET = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "1500",
     "RAY_health_check_failure_threshold": "3",
+    # A job that gets no place is dropped after so long, in place of 900 s.
+    "RAY_JOB_START_TIMEOUT_SECONDS": "15",
 }
 
 
@@ -111,6 +113,7 @@ class Cluster:
         with socket.socket() as any_socket:
             fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh", b"lo", UP_AND_RUNNING))
         for number in range(count):
+            # One after another: two that start at once on one address get in each other's way.
             self.start_machine(number)
             self._wait(lambda: self.machines_alive() > number)  # noqa: B023 - called in this turn alone
 
@@ -126,14 +129,7 @@ class Cluster:
         return int(children[0]) if children else 0
 
     def _wait(self, happens: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 60
-        while not happens():
-            for number, machine in self.machines.items():
-                if machine.poll() is not None:
-                    raise RuntimeError(f"machine {number} ended: {(self.folder / f'm{number}.out').read_text()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the cluster did not start: {self.machines_alive()} machines are there")
-            time.sleep(0.1)
+        until_up(happens, {f"m{number}": machine for number, machine in self.machines.items()}, self.folder, 60)
 
 
 @contextlib.contextmanager

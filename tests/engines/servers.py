@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 
 def free_port() -> int:
@@ -21,6 +22,20 @@ def until(happens: Callable[[], object], seconds: float = 30.0, what: str = "") 
     while not happens():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or happens}"
         time.sleep(0.02)
+
+
+def until_up(
+    happens: Callable[[], object], daemons: "Mapping[str, subprocess.Popen[bytes]]", folder: Path, seconds: float
+) -> None:
+    """Wait until daemons are at work, unless one ends; what each printed lies in `folder` under its name."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        for name, daemon in daemons.items():
+            if daemon.poll() is not None:
+                raise RuntimeError(f"{name} ended: {(folder / f'{name}.out').read_text()}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {seconds} s: {', '.join(daemons)} at work")
+        time.sleep(0.05)
 
 
 def accepts(port: int) -> bool:

@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from servers import until_up
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 
@@ -106,14 +107,7 @@ class Cluster:
             self.daemons[name] = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
 
     def _wait(self, happens: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
-        while not happens():
-            for name, daemon in self.daemons.items():
-                if daemon.poll() is not None:
-                    raise RuntimeError(f"{name} ended: {(self.folder / f'{name}.out').read_text()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the cluster did not start: {self.ask('sinfo')}")
-            time.sleep(0.05)
+        until_up(happens, self.daemons, self.folder, 30)
 
     def stop(self) -> None:
         self.ask("scancel", "--user=root", "--signal=KILL", "--full")

@@ -4,12 +4,10 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 
-import psutil
 import pytest
 from ray_cluster import Cluster, cluster, missing
-from run_facts import lines
 from servers import free_port
-from undisturbed import Story
+from undisturbed import Story, processes_of, told_at_once
 
 from laneb.engines import CancelledError, EngineError, engine_for, train
 from laneb.engines import job as jobs
@@ -18,14 +16,6 @@ from laneb.engines.published import checkpoint_step
 from laneb.knobs import EngineKnobs, TrainingKnobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
-
-
-def processes_of(work) -> list[psutil.Process]:
-    """The node's process on a run, and what it started."""
-    for process in psutil.process_iter(["cmdline"]):
-        if {str(work.run), "laneb.engines.node"} <= set(process.info["cmdline"] or ()):
-            return [*process.children(recursive=True), process]
-    raise AssertionError("no node is at work on the run")
 
 
 def a_run_that_is_cancelled_and_then_killed_goes_on_each_time(undisturbed, ray, folder):
@@ -65,21 +55,26 @@ def processes_of_one_machine_train_one_run_under_torchrun(undisturbed, ray, fold
         train(work, on_event=story.event, should_stop=stop.is_set)
     kept = checkpoint_step(work.run)
     again = Story()
-    is_near(undisturbed, again.train(work), work)
+    undisturbed.is_near(again.train(work), work.mirror)
     assert kept >= 60 and again.resumed_from() == [kept]
 
 
 def machines_train_one_run_under_torchrun(undisturbed, ray, folder):
     training = TrainingKnobs(launcher="torchrun", launcher_args="--nproc-per-node=1")
     work = undisturbed.work(folder, folder, training, engine="ray", args="num_cpus=0.5 even=0.2 nodes=2")
-    is_near(undisturbed, train(work), work)
+    undisturbed.is_near(train(work), work.mirror)
 
 
-def is_near(undisturbed, result, work) -> None:
-    """Two processes add up gradients in another order than one."""
-    for ours, theirs in zip(result.val_curve, undisturbed.result.val_curve, strict=True):
-        assert ours.step == theirs.step and ours.bpb == pytest.approx(theirs.bpb, rel=2e-3)
-    assert "2 process(es)" in lines(work.mirror, "Device:")[0]
+def a_run_that_waits_longer_than_ray_lets_a_job_wait_is_queued_again(undisturbed, ray, folder):
+    work, story = undisturbed.work(folder, folder, engine="ray", args="num_cpus=0.1 nowhere=1"), Story()
+
+    def has_waited_twice() -> bool:
+        return sum("got no place for as long as" in sentence for sentence in story.said) == 2
+
+    with pytest.raises(CancelledError):
+        train(work, say=story.said.append, should_stop=has_waited_twice)
+    job = jobs.read_job(work.run)
+    assert (job.attempt, job.fruitless) == (3, 0)
 
 
 STORIES = (
@@ -87,6 +82,7 @@ STORIES = (
     a_run_that_is_cancelled_and_then_killed_goes_on_each_time,
     processes_of_one_machine_train_one_run_under_torchrun,
     machines_train_one_run_under_torchrun,
+    a_run_that_waits_longer_than_ray_lets_a_job_wait_is_queued_again,
 )
 
 
@@ -98,9 +94,7 @@ def ray() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def stories(undisturbed, ray, tmp_path_factory) -> Iterator[dict[object, "Future[None]"]]:
-    """All at once, since much of each is Ray's waiting."""
-    with ray.threads(len(STORIES)) as threads:
-        yield {story: threads.submit(story, undisturbed, ray, tmp_path_factory.mktemp("story")) for story in STORIES}
+    yield from told_at_once(STORIES, ray.threads(len(STORIES)), undisturbed, ray, tmp_path_factory)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)

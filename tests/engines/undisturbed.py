@@ -1,10 +1,13 @@
 """A run of some seconds on any engine, held against one that nothing disturbed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from run_facts import facts, losses
+import psutil
+import pytest
+from run_facts import facts, lines, losses
 from small_runs import Runs
 
 from laneb.engines import Work, train
@@ -35,6 +38,32 @@ class Undisturbed:
         """Bit for bit, updates and evaluations, whatever happened in between."""
         assert facts(result) == facts(self.result)
         assert losses(run_dir) == losses(self.runs.folder / self.spec.run_id)
+
+    def is_near(self, result: RunResult, run_dir: Path) -> None:
+        """Two processes add up gradients in another order than one."""
+        for ours, theirs in zip(result.val_curve, self.result.val_curve, strict=True):
+            assert ours.step == theirs.step and ours.bpb == pytest.approx(theirs.bpb, rel=2e-3)
+        assert "2 process(es)" in lines(run_dir, "Device:")[0]
+
+
+def processes_of(work: Work) -> list[psutil.Process]:
+    """What the node at work on a run started, and the node's own process, last."""
+    for process in psutil.process_iter(["cmdline"]):
+        if {str(work.run), "laneb.engines.node"} <= set(process.info["cmdline"] or ()):
+            return [*process.children(recursive=True), process]
+    raise AssertionError("no node is at work on the run")
+
+
+def told_at_once(
+    stories: Sequence[Callable[..., None]],
+    threads: Executor,
+    undisturbed: Undisturbed,
+    cluster: object,
+    folders: pytest.TempPathFactory,
+) -> Iterator[dict[object, "Future[None]"]]:
+    """Stories of a cluster side by side, since most of each is the cluster's waiting; each in a folder of its own."""
+    with threads:
+        yield {story: threads.submit(story, undisturbed, cluster, folders.mktemp("story")) for story in stories}
 
 
 @dataclass
