@@ -18,7 +18,7 @@ from laneb.places import AnyPath
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """An S3 server; gives the variables that clients reach it by."""
-    pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    pytest.importorskip("moto.server", reason="no S3 server: pip install 'laneb[test]'")
     port = free_port()
     log = (tmp_path_factory.mktemp("s3") / "log").open("w")
     server = subprocess.Popen(

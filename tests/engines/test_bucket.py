@@ -26,6 +26,8 @@ from laneb_assets.commands.results import import_command
 from laneb_assets.lane_run.steps import Step
 from laneb_assets.lane_run.walk import run_lane
 
+pytestmark = pytest.mark.slow
+
 
 def run(lane, before: Callable[[Step], object] = lambda step: None) -> list[str]:
     """Run a lane; the labels of what was made."""

@@ -28,7 +28,7 @@ def compose_command() -> list[str] | None:
     return None
 
 
-@pytest.mark.skipif(compose_command() is None, reason="neither docker compose nor docker-compose is here")
+@pytest.mark.skipif(compose_command() is None, reason="no docker compose here: apt-get install docker-compose")
 def test_the_compose_file_holds_to_the_schema_of_compose():
     command = [*compose_command(), "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,7 +1,9 @@
 """What hardware decides is decided on the machine that trains, whatever the coordinator's has."""
 
 import json
-import shutil
+import os
+import shlex
+import sys
 
 import pytest
 
@@ -30,9 +32,17 @@ def test_coordinators_with_other_hardware_want_the_same_runs_of_an_engine(lane, 
     assert wanted(1, None) == wanted(64, None) == wanted(8, 9)
 
 
-@pytest.mark.skipif(shutil.which("taskset") is None, reason="a node with one core takes Linux's taskset")
-def test_a_lane_on_an_engine_trains_with_the_nodes_cores_and_once_for_coordinators_of_any(lane, monkeypatch):
-    for name, value in {"THREADS": "0", "ENGINE": "command", "ENGINE_ARGS": "taskset --cpu-list 0 {command}"}.items():
+ONE_CORE = (
+    "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux gives a process fewer cores")
+def test_a_lane_on_an_engine_trains_with_the_nodes_cores_and_once_for_coordinators_of_any(lane, monkeypatch, tmp_path):
+    start = tmp_path / "one_core.py"
+    start.write_text(ONE_CORE, encoding="utf-8")
+    template = f"{shlex.quote(sys.executable)} {shlex.quote(str(start))} {{command}}"
+    for name, value in {"THREADS": "0", "ENGINE": "command", "ENGINE_ARGS": template}.items():
         monkeypatch.setenv(f"LANE_B_{name}", value)
     on_a_machine_with(monkeypatch, cores=64, cuda=9)
     for asset in ("experiment", "tokenizer", "token_shards"):

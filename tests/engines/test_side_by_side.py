@@ -20,6 +20,8 @@ from laneb_assets.lane_run.steps import Step, steps_of
 from laneb_assets.lane_run.walk import run_lane
 from laneb_assets.names import EXPERIMENT, TRAINED
 
+pytestmark = pytest.mark.slow
+
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "dagster.yaml"
 
 PACE = 0.08
