@@ -7,7 +7,7 @@ Then, as runs of other experiments fill the instance, what one more step costs, 
 do: either grows only if something is looked for among all runs there are.
 
     python benchmarks/scale.py [--experiments 4] [--runs 12] [--history 2000] [--parallel 1]
-    python benchmarks/scale.py --experiments 20 --runs 50       # a thousand: an hour on two cores
+    python benchmarks/scale.py --experiments 20 --runs 50       # a thousand: half an hour on two cores
 """
 
 from __future__ import annotations
