@@ -50,6 +50,8 @@ def test_imports_point_down(path: Path) -> None:
             assert floor(name) <= floor(module), f"{module} imports {name}, which lies above it"
         if top == "dagster":
             assert module.startswith("laneb_assets"), f"{module} imports dagster"
+            private = any(part.startswith("_") for part in name.split("."))
+            assert not private or module == "laneb_assets.dagster_internals", f"{module} imports {name}"
 
 
 LAZY = [path for path in SOURCES if path.name == "__init__.py" and "_HOMES = {" in path.read_text(encoding="utf-8")]

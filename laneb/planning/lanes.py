@@ -18,9 +18,8 @@ from laneb.planning.design import CONFIRMATION_FACTOR, Design
 from laneb.records.candidates import Mode
 from laneb.records.runs import RunResult, ValidationPoint
 from laneb.records.verdict import Look, Verdict
+from laneb.training.log_lines import UNTIMED_STEPS
 from laneb.training.schedule import evaluation_steps
-
-UNTIMED_STEPS = 10
 
 
 @dataclass(frozen=True)

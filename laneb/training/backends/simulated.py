@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from laneb.training.interruption import StopRequest
     from laneb.training.spec import RunSpec
 
-UNTIMED_STEPS = 10
-"""As in the training loop: the first steps are left out of every time."""
-
 BYTES_PER_TOKEN = 4.0
 """Turns bits per byte into the nats per token of the training lines."""
 
@@ -124,7 +121,7 @@ class _Simulation:
 
     def _seconds(self, step: int) -> float:
         """Training time after so many updates [s]."""
-        return max(0, step - UNTIMED_STEPS) * self.step_seconds
+        return max(0, step - log_lines.UNTIMED_STEPS) * self.step_seconds
 
     def _evaluate(self, step: int) -> None:
         point = ValidationPoint(step, self._seconds(step), simulated_bpb(self.spec, self.surface, step))
@@ -143,7 +140,7 @@ class _Simulation:
             mfu_percent=0.0,
             epoch=1,
             seconds=self._seconds(step + 1),
-            eta_seconds=self.step_seconds * (spec.steps - step - 1) if step >= UNTIMED_STEPS else None,
+            eta_seconds=self.step_seconds * (spec.steps - step - 1) if step >= log_lines.UNTIMED_STEPS else None,
         )
         return "failed_nan" if lost else "ok"
 
