@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,9 @@ import dagster as dg
 from laneb.settings import Settings, load_settings
 from laneb_assets.lane_run.steps import Outcome, Step
 from laneb_assets.names import TRAINING_POOL
+
+LOOK_SECONDS = 0.5
+"""Between two looks at what waiting processes say."""
 
 _opened: list[Callable[[Step], Outcome]] = []
 """In a process of the pool: what materializes a step, once it was opened."""
@@ -32,12 +36,17 @@ class SideBySide:
         settings: the experiment; they say how many at once.
         instance: where runs and materializations are kept; not an ephemeral one.
         lane_run: what joins the runs of one `laneb run`.
+        waiting: called with a step that waits for its turn, and a sentence with what it waits for.
     """
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance, lane_run: str) -> None:
-        self._settings, self._instance, self._lane_run = settings, instance, lane_run
+    def __init__(
+        self, settings: Settings, instance: dg.DagsterInstance, lane_run: str, waiting: Callable[[Step, str], None]
+    ) -> None:
+        self._settings, self._instance, self._lane_run, self._waiting = settings, instance, lane_run, waiting
         self._count = settings.engine.parallel_runs
         self._pool: ProcessPoolExecutor | None = None
+        self._context = _context()
+        self._said: SimpleQueue[tuple[Step, str]] = self._context.SimpleQueue()
 
     def __enter__(self) -> "SideBySide":
         return self
@@ -52,8 +61,8 @@ class SideBySide:
             settings, reference = self._settings, self._instance.get_ref()
             given = (settings.profile, dict(settings.overrides), str(settings.locations.work_dir), reference)
             # Who makes the processes has the environment of its own start.
-            given = (*given, self._lane_run, dict(os.environ))
-            self._pool = ProcessPoolExecutor(self._count, _context(), _open, given)
+            given = (*given, self._lane_run, dict(os.environ), self._said)
+            self._pool = ProcessPoolExecutor(self._count, self._context, _open, given)
         return self._pool
 
     def materialize(self, steps: Sequence[Step], before: Callable[[Step], None]) -> Iterator[Outcome]:
@@ -78,7 +87,10 @@ class SideBySide:
                     step = waiting.pop(0)
                     before(step)
                     running[processes.submit(_materialize, step)] = step
-                for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                done = wait(running, LOOK_SECONDS, FIRST_COMPLETED).done
+                while not self._said.empty():
+                    self._waiting(*self._said.get())
+                for ended in done:
                     outcome = _outcome(running.pop(ended), ended)
                     if outcome.state == "failed":
                         waiting.clear()
@@ -101,12 +113,14 @@ def _outcome(step: Step, ended: "Future[Outcome]") -> Outcome:
 def _make_room(instance: dg.DagsterInstance, count: int) -> None:
     """Let as many train at once as were asked for: a pool with fewer slots would have them wait for each other."""
     storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
     default = instance.get_concurrency_config().pool_config.default_pool_limit
-    if storage.supports_global_concurrency_limits and default is not None:
-        limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
-        # Also where the default is enough: processes that set it up at once fail on Postgres.
-        if limits.get(TRAINING_POOL, 0) < count:
-            storage.set_concurrency_slots(TRAINING_POOL, max(count, default))
+    limits = {pool.name: pool.limit for pool in storage.get_pool_limits()}
+    # Also where the default is enough: processes that set it up at once fail on Postgres. Without a default, a pool
+    # that nobody gave a limit has none.
+    if limits.get(TRAINING_POOL, count if default is None else 0) < count:
+        storage.set_concurrency_slots(TRAINING_POOL, max(count, default or 0))
 
 
 def _context() -> BaseContext:
@@ -126,7 +140,13 @@ def _interrupt_children() -> None:
 
 
 def _open(
-    profile: str, overrides: dict[str, Any], work_dir: str, ref: Any, lane_run: str, environment: dict[str, str]
+    profile: str,
+    overrides: dict[str, Any],
+    work_dir: str,
+    ref: Any,
+    lane_run: str,
+    environment: dict[str, str],
+    said: "SimpleQueue[tuple[Step, str]]",
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
@@ -142,7 +162,14 @@ def _open(
     definitions = definitions_of(settings)
     lane = Lane(settings, definitions.resolve_asset_graph())
     instance = dg.DagsterInstance.from_ref(ref)
-    _opened.append(lambda step: materialize_step(lane, definitions, instance, step, lane_run=lane_run))
+
+    def materialize(step: Step) -> Outcome:
+        def say(sentence: str) -> None:
+            said.put((step, sentence))
+
+        return materialize_step(lane, definitions, instance, step, say, lane_run=lane_run)
+
+    _opened.append(materialize)
 
 
 def _end_with_parent() -> None:

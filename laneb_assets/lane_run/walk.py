@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 
 from laneb.places import is_folder_path
 from laneb.settings import Settings, SettingsError
-from laneb.storage.lease import Lease, LeaseHeldError
+from laneb.storage.lease import LeaseHeldError
 from laneb.storage.overrides import keep_overrides
-from laneb_assets.automation.runs import LOCK
+from laneb_assets.automation.runs import LOCK, lane_lease
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import Lane
@@ -66,7 +66,7 @@ def run_lane(
         lane_run = uuid.uuid4().hex[:8]
         forced = forced_in(lane, force)
         look = _Look(lane, instance)
-        with SideBySide(settings, instance, lane_run) as side_by_side:
+        with SideBySide(settings, instance, lane_run, waiting) as side_by_side:
             for level in levels_of(lane):
                 level = [replace(step, repeat=(step.asset, step.partition) in forced) for step in level]
                 for outcome in _materialized(look, definitions, level, lane_run, before, waiting, side_by_side):
@@ -109,7 +109,8 @@ def _materialized(
         if step.asset != EXPERIMENT and not step.repeat and state.up_to_date(step.asset, step.partition):
             yield Outcome(step, "up to date")
             continue
-        damage = state.damage(step.asset, step.partition)
+        # Of what is behind its inputs anyway, nothing has to be said.
+        damage = state.damage(step.asset, step.partition) if state.of(step.asset, step.partition).fresh else ""
         if step.asset in TRAINED and lane.settings.engine.parallel_runs > 1:
             stale[step] = damage
         else:
@@ -155,7 +156,7 @@ def _only_one_anywhere(settings: Settings, *, locked: bool) -> Iterator[None]:
     if is_folder_path(work_dir) and locked:
         yield
         return
-    lease = Lease(work_dir / ".leases" / "laneb_run", settings.engine.lease_seconds, what=str(work_dir))
+    lease = lane_lease(settings)
     try:
         # Long enough to tell a holder that beats from one that is gone.
         lease.wait(1.5 * settings.engine.lease_seconds, say=lambda text: print(f"laneb: {text}", file=sys.stderr))

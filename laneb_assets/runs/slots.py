@@ -68,8 +68,10 @@ def _is_limited(storage: EventLogStorage, pool: str) -> bool:
 
 def _held_by(instance: dg.DagsterInstance, pool: str, waiting: str) -> str:
     """Who holds the pool's slots, in words; the slots of runs that have ended or died are freed on the way."""
-    holders = []
-    for slot in instance.event_log_storage.get_concurrency_info(pool).claimed_slots:
+    info, holders = instance.event_log_storage.get_concurrency_info(pool), list[str]()
+    if info.slot_count == 0:
+        return ", which has none: raise its limit in the UI (Deployment, Concurrency)"
+    for slot in info.claimed_slots:
         run = instance.get_run_by_id(slot.run_id)
         if slot.run_id == waiting:
             continue

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import free_port
+from servers import free_port, until
 from undisturbed import Story
 
 from laneb.corpus.sources import find_source
@@ -21,7 +21,7 @@ from laneb.settings import load_settings
 from laneb.storage import shared
 from laneb.storage.lease import Lease
 from laneb.storage.results import read_results, results_fingerprint
-from laneb_assets.automation.runs import LOCK
+from laneb_assets.automation.runs import LOCK, busy
 from laneb_assets.commands.results import import_command
 from laneb_assets.lane_run.steps import Step
 from laneb_assets.lane_run.walk import run_lane
@@ -111,6 +111,13 @@ def test_one_laneb_run_at_a_time_where_there_is_no_lock_for_all(simulated_lane, 
     assert lease.take()
     with lease.beating(), pytest.raises(ValueError, match=r"another laneb run is at work: .*process 7 on another"):
         run(simulated_lane)
+    # Nor does a sensor start anything meanwhile, until the holder gives it back or is gone.
+    with simulated_lane.instance() as instance:
+        assets = simulated_lane.assets()[0]
+        assert busy(assets, instance) is None
+        assert Lease(work_dir / ".leases" / "laneb_run", 1, holder="process 8 on a third").take()
+        assert busy(assets, instance) == "laneb run is at work on this experiment: process 8 on a third"
+        until(lambda: busy(assets, instance) is None, 10, "its count has stood still")
 
     def stop(step: Step) -> None:
         assert lease.holder().startswith(f"process {os.getpid()} on ")

@@ -110,15 +110,28 @@ def test_with_its_runs_in_postgres_a_lane_comes_to_the_same(simulated_once, simu
     assert decided(simulated_lane) == decided(simulated_once)
 
 
-def test_ctrl_c_stops_all_that_run_side_by_side(simulated_lane, monkeypatch):
-    monkeypatch.setenv("LANE_B_PARALLEL_RUNS", "2")
+def holds_a_slot(instance: dg.DagsterInstance) -> str:
+    """A run of another machine that has the only slot of the pool."""
+    other = instance.add_run(dg.DagsterRun(job_name="baselines", status=DagsterRunStatus.STARTED)).run_id
+    instance.event_log_storage.set_concurrency_slots("training", 1)
+    assert instance.event_log_storage.claim_concurrency_slot("training", other, "step").is_claimed
+    return other
+
+
+def test_a_low_limit_is_raised_who_waits_says_for_whom_and_ctrl_c_stops_all(simulated_lane, monkeypatch):
+    """In a home whose config gives no limit to a pool that has none of its own."""
+    monkeypatch.setenv("LANE_B_PARALLEL_RUNS", "3")
+    config = simulated_lane.home / "dagster.yaml"
+    config.write_text(config.read_text().replace("    default_limit: 1\n", ""))
     # What a shell starts in the background ignores SIGINT, tests too.
     before_the_test = signal.signal(signal.SIGINT, signal.default_int_handler)
     training = [step for step in steps_of(simulated_lane.assets()[0]) if step.asset in TRAINED]
 
+    said: list[str] = []
+
     def press_ctrl_c() -> None:
         runs = simulated_lane.settings.locations.runs_dir
-        until(lambda: len(list(runs.glob("*/events.jsonl"))) == 2, 60, "two runs train")
+        until(lambda: said and len(list(runs.glob("*/events.jsonl"))) == 2, 60, "two runs train, and one waits")
         os.kill(os.getpid(), signal.SIGINT)
 
     pressing = threading.Thread(target=press_ctrl_c)
@@ -129,8 +142,15 @@ def test_ctrl_c_stops_all_that_run_side_by_side(simulated_lane, monkeypatch):
 
     # A run of 400 steps would take 200 s.
     at_a_pace(simulated_lane, 5.0)
-    with simulated_lane.instance() as instance, pytest.raises(KeyboardInterrupt):
-        run_lane(simulated_lane.settings, instance, before=before, after=lambda outcome: None)
+    with simulated_lane.instance() as instance:
+        other = holds_a_slot(instance)
+        with pytest.raises(KeyboardInterrupt):
+            run_lane(
+                simulated_lane.settings, instance, before=before, after=lambda outcome: None,
+                waiting=lambda step, sentence: said.append(f"{step.asset}: {sentence}"),
+            )  # fmt: skip
+    assert said[0].startswith("baseline_runs: waiting for a slot of the pool 'training', held by run ")
+    assert f"run {other[:8]} (baselines)" in said[0]
     pressing.join()
     signal.signal(signal.SIGINT, before_the_test)
     left = [process for process in psutil.Process().children(recursive=True) if "laneb.training" in process.cmdline()]
