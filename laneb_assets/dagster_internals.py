@@ -97,7 +97,7 @@ def execute_as_of_location(
     The daemon does not retry it: whoever started it goes on by itself.
 
     Args:
-        job: the location's job of all assets.
+        job: one of the location that has the assets.
         instance: where the run is kept.
         location: the code location's name, as workspace.yaml gives it.
         run_id: the run's, of the caller's choice: it can be shown to be alive before it is on record.

@@ -9,6 +9,12 @@ from laneb.settings import Settings
 from laneb_assets.names import EXPERIMENT_TAG, key_of
 
 BY_PARTITION = {"baselines": "baseline_runs", "calibration": "calibration_runs", "candidates": "candidate_runs"}
+ANALYSIS = "analysis"
+
+
+def job_of(asset: str) -> str:
+    """The job that an asset is made by, under which the UI's timeline and job squares show its runs."""
+    return next((job for job, made in BY_PARTITION.items() if made == asset), ANALYSIS)
 
 
 def jobs_of(settings: Settings, assets: Sequence[dg.AssetsDefinition]) -> list[Any]:
@@ -23,7 +29,7 @@ def jobs_of(settings: Settings, assets: Sequence[dg.AssetsDefinition]) -> list[A
             jobs.append(dg.define_asset_job(job, selection=[key], description=description, tags=tags))
     whole = [key for key, definition in by_key.items() if definition.partitions_def is None]
     analysis = dg.define_asset_job(
-        "analysis",
+        ANALYSIS,
         selection=sorted(whole),
         description="Every asset without partitions, from the settings to the summary; trains nothing.",
         tags=tags,

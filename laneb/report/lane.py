@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ARM_COLUMNS = ("arm", "seed", "steps", "requested", "realised", "min bpb", "to threshold", "pooled clock", "status")
 """Requested and realised are ratios; both times are to the threshold, `>` where a run never reached it."""
+NARROW_ARM_COLUMNS = ("arm", "seed", "steps", "asked", "ratio", "bpb", "to goal", "pooled", "status")
+"""The same where there is little room."""
 
 TALLY_MEANING = (
     "least time to target among the candidates alone, a seed at a time; it does not ask whether they beat the "
@@ -103,13 +105,22 @@ class Report:
             + ("none" if used is None else f"{used:.2f}")
         )
 
-    def arm_rows(self) -> list[tuple[str, ...]]:
-        """A row per run, of `ARM_COLUMNS`."""
-        return [] if self.verdict is None else [_arm_row(arm) for arm in self.verdict.arms]
+    def arm_rows(self, *, narrow: bool = False) -> list[tuple[str, ...]]:
+        """A row per run, of `ARM_COLUMNS`; narrow ones are without what a time would be extrapolated to."""
+        rows = [] if self.verdict is None else [_arm_row(arm) for arm in self.verdict.arms]
+        return [tuple(cell.partition(" (")[0] for cell in row) for row in rows] if narrow else rows
 
     def arm_table(self) -> str:
         """The runs as a table in Markdown."""
         return markdown_table(ARM_COLUMNS, self.arm_rows())
+
+    def small_arm_table(self) -> str:
+        """The same for half a window: units stand above their numbers, and no status where all are ok."""
+        header = [f"{name} [s]" if name in ("to goal", "pooled") else name for name in NARROW_ARM_COLUMNS]
+        rows = [[cell.removesuffix(" s") for cell in row] for row in self.arm_rows(narrow=True)]
+        if all(row[-1] == "ok" for row in rows):
+            header, rows = header[:-1], [row[:-1] for row in rows]
+        return markdown_table(header, rows)
 
     def tally_line(self) -> str:
         """Who won the seeds among candidates, and the `lane_b_decision` that follows; empty without rows."""

@@ -3,7 +3,7 @@
 COLUMN_MEANINGS = {
     "timestamp_utc": "when the row was written, YYYY-MM-DDTHH:MM:SSZ",
     "git_commit": "commit of the code that trained the run; empty where unknown",
-    "run_id": "laneb_<mode>_s<seed>; with the experiment, the row's key",
+    "run_id": "laneb_MODE_sSEED; with the experiment, the row's key",
     "seed": "the run's random seed",
     "dataset_id": "name of the corpus",
     "target_metric_name": "the metric to reach: val_bpb, validation bits per byte",

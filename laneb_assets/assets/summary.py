@@ -61,7 +61,7 @@ def lane_b_summary(context: dg.AssetExecutionContext, store: Stored, warehouse: 
         first={
             "answer": f"{report.answer.sentence}.",
             "curves": curves,
-            "runs": dg.MetadataValue.md(report.arm_table()),
+            "runs": dg.MetadataValue.md(report.small_arm_table()),
             "report": dg.MetadataValue.path(str(page)),
             "open_report": dg.MetadataValue.url(f"{REPORTS}{experiment.experiment}"),
         },

@@ -8,6 +8,7 @@ from uuid import uuid4
 import dagster as dg
 
 from laneb_assets.dagster_internals import execute_as_of_location
+from laneb_assets.jobs import job_of
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.steps import Outcome, Step
 from laneb_assets.names import EXPERIMENT, EXPERIMENT_TAG, LANE_RUN_TAG, TRAINED
@@ -49,7 +50,7 @@ def materialize_step(
             wait_for_slot(instance, run_id, *pool, say=say)
         started = time.monotonic()
         result = execute_as_of_location(
-            definitions.resolve_implicit_global_asset_job_def(),
+            definitions.resolve_job_def(job_of(step.asset)),
             instance,
             location=location_of(lane.settings),
             run_id=run_id,

@@ -41,6 +41,29 @@ def show_asset(at: Page, url: str, experiment: str, asset: str) -> None:
     at.get_by_text("Latest materialization").first.wait_for(timeout=PATIENCE)
 
 
+def show_timeline(at: Page, url: str, expect: str) -> str:
+    """The first page; its text."""
+    at.goto(url)
+    at.locator("a", has_text=expect).first.wait_for(timeout=PATIENCE)
+    return str(at.locator("body").inner_text())
+
+
+def first_metadata(at: Page) -> tuple[str, str, bool]:
+    """The first row of the metadata on an asset's page: key, value, and whether the table fits into its place."""
+    table = at.locator("table", has_text="Timestamp").first
+    key, _, value = table.locator("tr").nth(1).locator("> td").all_inner_texts()
+    fits = table.evaluate("table => table.getBoundingClientRect().width <= table.parentElement.clientWidth + 1")
+    return key.strip(), value.strip(), bool(fits)
+
+
+def metadata_of_partition(at: Page, url: str, asset: str, partition: str) -> dict[str, str]:
+    """What the page of an asset's partition shows of it when it is opened."""
+    at.goto(f"{url}/assets/{asset}?view=partitions&partition={partition}")
+    at.locator("table tr").first.wait_for(timeout=PATIENCE)
+    cells = "row => [...row.cells].slice(0, 2).map(cell => cell.innerText.trim())"
+    return dict(at.evaluate(f"[...document.querySelectorAll('table tr')].filter(r => r.cells.length > 1).map({cells})"))
+
+
 def open_plot(at: Page, row: int = 0) -> list[Any]:
     """Open a plot of the asset's metadata; gives [start of source, natural width] of the images on the page."""
     at.get_by_text("Show Markdown").nth(row).click(timeout=PATIENCE)

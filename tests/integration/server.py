@@ -28,19 +28,19 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float) -> Any:
 
 
 class Server:
-    """`dagster dev` on a free port of loopback."""
+    """`dagster dev`, or `laneb ui`, on a free port of loopback."""
 
-    def __init__(self, lane, *, daemon: bool = True) -> None:
+    def __init__(self, lane, *, ui: bool = False) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         target = ["-m", "laneb_assets.definitions", "-h", "127.0.0.1", "-p", str(self.port)]
-        program = ["dagster", "dev"] if daemon else ["dagster_webserver"]
+        program = ["laneb_assets.cli", "ui", "--port", str(self.port)] if ui else ["dagster", "dev", *target]
         self.log = lane.folder / f"server_{self.port}.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *program, *target],
+                [sys.executable, "-m", *program],
                 env=lane.environment(),
                 cwd=lane.folder,
                 stdout=log,
@@ -120,9 +120,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(lane, *, daemon: bool = True) -> Iterator[Server]:
+def serving(lane, *, ui: bool = False) -> Iterator[Server]:
     """A server that is gone afterwards, whatever happens."""
-    server = Server(lane, daemon=daemon)
+    server = Server(lane, ui=ui)
     try:
         yield server
     finally:

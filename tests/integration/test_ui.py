@@ -121,9 +121,10 @@ def test_reports_are_served_for_this_experiment_and_nothing_else_of_the_disk(ui)
 
 
 def test_a_run_of_laneb_run_is_on_the_timeline_and_can_be_executed_again(ui) -> None:
-    query = """{ runsOrError { ... on Runs { results { runId status pipelineSnapshotId
+    query = """{ runsOrError { ... on Runs { results { runId status pipelineName
         repositoryOrigin { repositoryName repositoryLocationName } } } } }"""
     [run] = ui.ask(query)["runsOrError"]["results"]
+    assert run["pipelineName"] == "analysis"
     assert run["repositoryOrigin"] == {"repositoryName": "__repository__", "repositoryLocationName": "laneb"}
     again = """mutation($id: String!) { launchRunReexecution(reexecutionParams: {parentRunId: $id, strategy: ALL_STEPS})
         { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
