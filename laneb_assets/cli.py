@@ -54,7 +54,7 @@ def doctor(profile: str | None, work_dir: str | None) -> None:
     """Show every setting with its origin, and every planned run. Versions, device, corpus and disk too."""
     from laneb_assets.commands.doctor import doctor_command
 
-    doctor_command(profile, work_dir)
+    sys.exit(doctor_command(profile, work_dir))
 
 
 @cli.command()

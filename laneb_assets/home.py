@@ -15,7 +15,13 @@ from laneb.settings import SettingsError
 
 CONFIG = "dagster.yaml"
 WRITING_SECONDS = 1.0
-"""A run that is at work holds a file for a moment; what is held longer counts as locked."""
+"""A run that is at work holds a file for a moment; what is held longer is the one that an error was about."""
+
+LITTLE_ROOM = 1 << 16
+"""Bytes that SQLite needs beside its files before it says anything of a full disk."""
+
+PATIENCE_SECONDS = 5.0
+"""How long another process may hold a file before it counts as locked, as for SQLite itself."""
 
 
 class InstanceError(ValueError):
@@ -129,12 +135,23 @@ def fault_of(error: BaseException, home: Path) -> str:
     return ""
 
 
-def fault_on_disk(home: Path) -> str:
-    """What is wrong with a DAGSTER_HOME that nothing has opened yet; empty if nothing was found."""
+def fault_on_disk(home: Path, *, quick: bool = False) -> str:
+    """What is wrong with a DAGSTER_HOME that nothing has opened yet; empty if nothing was found.
+
+    Args:
+        home: the folder.
+        quick: look only whether what all runs share can be written.
+    """
+    if not home.exists():
+        return ""
+    if not os.access(home, os.W_OK):
+        return _unwritable(home, home, "not writable")
     for file in _databases(home):
-        if text := _probe(file):
-            return _sqlite_fault(text, home)
-    return "" if not home.exists() or os.access(home, os.W_OK) else _unwritable(home, home, "not writable")
+        if quick and not _is_shared(file):
+            break
+        if text := _probe(file, PATIENCE_SECONDS, whole=not quick):
+            return _sqlite_fault(text, home, file)
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -148,14 +165,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [getattr(cause, "orig", None), cause.__cause__, cause.__context__]
 
 
-def _sqlite_fault(text: str, home: Path) -> str:
-    file = next((file for file in _databases(home) if _probe(file)), home)
+def _sqlite_fault(text: str, home: Path, file: Path | None = None) -> str:
+    file = file or next((file for file in _databases(home) if _probe(file)), home)
     if "locked" in text:
         return (
             f"{file} is locked by another process: wait until it is done (laneb ui, dagster dev, a copy under way) or "
             "end it, then run it again."
         )
-    if "full" in text:
+    if "full" in text or _no_room(home):
         return _full(home)
     if "malformed" in text or "not a database" in text:
         return (
@@ -163,7 +180,8 @@ def _sqlite_fault(text: str, home: Path) -> str:
             "new one; what was trained is kept and not trained again."
         )
     if "readonly" in text or "unable to open" in text:
-        return _unwritable(file, home, "not writable")
+        closed = next((place for place in (home, file.parent) if not os.access(place, os.W_OK)), file)
+        return _unwritable(closed, home, "not writable")
     return f"{file}: Dagster's storage fails: {text.splitlines()[0]}. {_elsewhere(home)}"
 
 
@@ -172,6 +190,11 @@ def _unwritable(file: Path, home: Path, why: str) -> str:
         f"{file} can't be written ({why.lower()}), and Dagster keeps its history there. Make it writable. "
         f"{_elsewhere(home)}"
     )
+
+
+def _no_room(home: Path) -> bool:
+    disk = os.statvfs(home)
+    return disk.f_bavail * disk.f_frsize < LITTLE_ROOM
 
 
 def _full(home: Path) -> str:
@@ -189,17 +212,24 @@ def _elsewhere(home: Path) -> str:
 
 
 def _databases(home: Path) -> list[Path]:
-    """Dagster's SQLite files, those that all runs share first."""
-    return sorted(home.rglob("*.db"), key=lambda file: (len(file.stem) > 30, file))
+    """Dagster's SQLite files, those that all runs share first. The other folders hold a folder for each run."""
+    found = [*(home / "history").rglob("*.db"), *(home / "schedules").rglob("*.db")]
+    return sorted(found, key=lambda file: (not _is_shared(file), file))
 
 
-def _probe(file: Path) -> str:
-    """What SQLite says of a file when it is asked to write; empty if nothing."""
+def _is_shared(file: Path) -> bool:
+    """Whether all runs are in it: those of a single run are called as the run, by a UUID."""
+    return len(file.stem) < 36
+
+
+def _probe(file: Path, patience: float = WRITING_SECONDS, *, whole: bool = True) -> str:
+    """What SQLite says of a file when it is asked to write, and whether it is `whole`; empty if nothing."""
     try:
-        with contextlib.closing(sqlite3.connect(file, timeout=WRITING_SECONDS, isolation_level=None)) as connection:
-            [(answer,), *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
-            if answer != "ok":
-                return f"malformed: {answer}"
+        with contextlib.closing(sqlite3.connect(file, timeout=patience, isolation_level=None)) as connection:
+            if whole:
+                [(answer,), *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
+                if answer != "ok":
+                    return f"malformed: {answer}"
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:

@@ -30,19 +30,24 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def doctor_command(profile: str | None, work_dir: str | None) -> None:
-    """Print settings, versions, device, corpus, disk and the planned runs; exit 2 when something can't work."""
+def doctor_command(profile: str | None, work_dir: str | None) -> int:
+    """Print settings, versions, device, corpus, disk and the planned runs; the exit code: 2 when something can't work.
+
+    Raises:
+        ValueError: settings, text or checkout can't be used.
+    """
     settings = load_settings(profile, work_dir=work_dir)
     screen = console()
     _settings(screen, settings)
     _machine(screen, settings)
-    _history(screen)
+    fault = _history(screen)
     _corpus(screen, settings)
     if settings.training.backend == "nanochat":
         _checkout(screen, settings)
     _plan(screen, settings)
     _threshold(screen, settings)
     _outlook(screen, settings)
+    return 2 if fault else 0
 
 
 def _heading(screen: Console, text: str) -> None:
@@ -88,8 +93,8 @@ def _machine(screen: Console, settings: Settings) -> None:
     screen.print(f"disk at {place}: {usage.free / 2**30:.1f} GiB free of {usage.total / 2**30:.1f} GiB")
 
 
-def _history(screen: Console) -> None:
-    """Where Dagster keeps its history, and what is wrong with that."""
+def _history(screen: Console) -> str:
+    """Where Dagster keeps its history; gives what is wrong with that, if anything."""
     _heading(screen, "dagster")
     home = home_in_use()
     screen.print(escape(f"DAGSTER_HOME {home}{'' if home.exists() else ', made by the first run'}"))
@@ -97,8 +102,10 @@ def _history(screen: Console) -> None:
     if own.is_dir() and home.resolve() != own.resolve():
         said = f"the environment's DAGSTER_HOME; dagster and dg in the checkout use {own} (.env): two histories."
         screen.print(f"[yellow]![/] {escape(said)}")
-    for note in filter(None, (foreign(home), fault_on_disk(home))):
+    fault = fault_on_disk(home)
+    for note in filter(None, (foreign(home), fault)):
         screen.print(f"[yellow]![/] {escape(note)}")
+    return fault
 
 
 def _existing(place: Path) -> Path:

@@ -1,11 +1,13 @@
 """`laneb run`: the whole lane, headless."""
 
+import contextlib
 import shlex
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +19,11 @@ from laneb.training.trackers import OFF, check_trackers
 from laneb_assets.views.lane_progress import LaneProgress
 from laneb_assets.views.terminal import Terminal, describe
 
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from laneb_assets.lane_run.steps import Outcome
+
 
 def run_command(
     profile: str | None, work_dir: str | None, knobs: Sequence[str], *, reset: bool, force: Sequence[str] = ()
@@ -27,55 +34,83 @@ def run_command(
     started = time.monotonic()
     _check_input(settings)
     # Dagster takes most of the start-up, so bad settings are said before it is imported.
-    from laneb_assets.home import faults_explained, home_in_use
+    from laneb_assets.home import InstanceError, faults_explained, home_in_use
     from laneb_assets.instance import open_instance
-    from laneb_assets.lane_run.steps import Outcome, Step
-    from laneb_assets.lane_run.walk import make_work_dir, run_lane
+    from laneb_assets.lane_run.walk import make_work_dir
 
     make_work_dir(settings)
-    log_path = settings.locations.local_dir / "laneb_run.log"
     instance = open_instance()
-    trained = 0
+    log_path = settings.locations.local_dir / "laneb_run.log"
+    try:
+        with faults_explained(home_in_use()), instance:
+            walked = _walk(settings, instance, log_path, force)
+    except InstanceError as error:
+        click.echo(f"laneb: {error}", err=True)
+        return 1
+    if walked.stopped:
+        return 130
+    if (last := walked.outcomes[-1]).state == "failed":
+        click.echo(f"laneb: {last.step.label} failed: {last.error}", err=True)
+        click.echo(f"       the whole log: {log_path}", err=True)
+        return 2 if last.bad_input else 1
+    _close(settings, profile, walked, time.monotonic() - started)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """How the walk over a lane went, as far as it came."""
+
+    outcomes: Sequence["Outcome"]
+    stopped: bool = False
+
+    @property
+    def trained(self) -> int:
+        """How many runs were trained."""
+        return sum(int(outcome.numbers.get("runs_trained", 0)) for outcome in self.outcomes)
+
+    @property
+    def said(self) -> set[str]:
+        """What the steps' checks said."""
+        return {check.partition(": ")[2] for outcome in self.outcomes for check in outcome.failed_checks}
+
+
+def _walk(settings: Settings, instance: "DagsterInstance", log_path: Path, force: Sequence[str]) -> _Walked:
+    """Run the lane, with a line for each step."""
+    from laneb_assets.lane_run.steps import Outcome, Step
+    from laneb_assets.lane_run.walk import run_lane
+
     lane = LaneProgress.of(settings)
-    shown = Terminal(log_path, settings.locations.runs_dir, lane)
-    with faults_explained(home_in_use()), shown as terminal, instance:
+    with Terminal(log_path, settings.locations.runs_dir, lane) as terminal:
         terminal.console.print(f"[bold]Lane B[/bold]  {settings.experiment}  {settings.locations.work_dir}")
         for name in settings.ignored_variables:
             terminal.console.print(f"{name} is set and ignored: it decides nothing here.", style="dim")
-        watch: list[Any] = []
         running: list[Step] = []
+        watching = contextlib.ExitStack()
 
         def before(step: Step) -> None:
+            if not running:
+                label = step.label if settings.engine.parallel_runs == 1 else step.asset
+                watching.enter_context(terminal.watching(label))
             running.append(step)
-            if not watch:
-                watch.append(terminal.watching(step.label if settings.engine.parallel_runs == 1 else step.asset))
-                watch[-1].__enter__()
 
         def after(outcome: Outcome) -> None:
-            nonlocal trained
             if outcome.step in running:
                 running.remove(outcome.step)
-            if watch and not running:
-                watch.pop().__exit__(None, None, None)
-            trained += int(outcome.numbers.get("runs_trained", 0))
+            if not running:
+                watching.close()
             _show(terminal, outcome)
 
         def waiting(step: Step, sentence: str) -> None:
             terminal.line("…", step.label, 0, sentence, style="dim")
 
         try:
-            outcomes = run_lane(settings, instance, before=before, after=after, waiting=waiting, force=force)
+            with watching:
+                outcomes = run_lane(settings, instance, before=before, after=after, waiting=waiting, force=force)
         except KeyboardInterrupt:
-            while watch:
-                watch.pop().__exit__(None, None, None)
             terminal.console.print("Stopped. What was trained is kept; laneb run goes on from its last checkpoint.")
-            return 130
-    if outcomes[-1].state == "failed":
-        click.echo(f"laneb: {outcomes[-1].step.label} failed: {outcomes[-1].error}", err=True)
-        click.echo(f"       the whole log: {log_path}", err=True)
-        return 2 if outcomes[-1].bad_input else 1
-    _close(settings, profile, trained, time.monotonic() - started)
-    return 0
+            return _Walked((), stopped=True)
+    return _Walked(outcomes)
 
 
 def _check_input(settings: Settings) -> None:
@@ -119,10 +154,11 @@ def _show(terminal: Terminal, outcome: Any) -> None:
             terminal.line("!", "", 0, check, style="yellow")
 
 
-def _close(settings: Settings, profile: str | None, trained: int, seconds: float) -> None:
+def _close(settings: Settings, profile: str | None, walked: _Walked, seconds: float) -> None:
     from laneb_assets.commands.summary import print_summary
 
-    print_summary(settings)
+    print_summary(settings, walked.said)
+    trained = walked.trained
     word = f"trained {trained} {'run' if trained == 1 else 'runs'}" if trained else "nothing to train"
     click.echo(f"\n{word}, in {seconds:.0f} s")
     click.echo(f"work directory: {settings.locations.work_dir}")

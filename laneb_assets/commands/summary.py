@@ -1,16 +1,19 @@
 """`laneb summary`: the answer, from the DuckDB table and the experiment's records."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from laneb.records.base import finite
 from laneb.report.comparison import COMPARISON_COLUMNS, comparison_rows, experiments
-from laneb.report.lane import ARM_COLUMNS, Report, report_of
-from laneb.settings import Settings, load_settings
+from laneb.report.lane import ARM_COLUMNS, NARROW_ARM_COLUMNS, Report, report_of
+from laneb.settings import Settings, SettingsError, load_settings
+from laneb.storage.atomic import StorageError
 from laneb.storage.looks import read_looks
+from laneb.storage.overrides import current_experiment
 from laneb.storage.store import Store
 from laneb.storage.warehouse import Warehouse
 from laneb_assets.views.terminal import WIDE, console
@@ -47,8 +50,8 @@ def experiments_command(profile: str | None, work_dir: str | None, *, as_json: b
             screen.print(_table(COMPARISON_COLUMNS, rows, left=("experiment", "arm", "verdict")))
 
 
-def print_summary(settings: Settings) -> None:
-    """The answer, the runs, the verdict's reasons, the tally and the warnings, on one screen."""
+def print_summary(settings: Settings, said: Collection[str] = ()) -> None:
+    """The answer, the runs, the reasons, the tally and the warnings, but those that were said, on one screen."""
     from rich.markup import escape
 
     report = lane_report(settings)
@@ -57,24 +60,17 @@ def print_summary(settings: Settings) -> None:
     whole = not screen.is_terminal
     colour = {"ACCEPT": "green", "REJECT": "red"}.get(report.answer.kind, "yellow")
     screen.print(f"\n[bold {colour}]{escape(report.answer.sentence)}.[/]\n", soft_wrap=whole)
-    rows = report.arm_rows()
-    if rows and screen.width < WIDE:
-        screen.print(_table(NARROW_COLUMNS, [_narrow(row) for row in rows], left=("arm", "status")))
-    elif rows:
-        screen.print(_table(ARM_COLUMNS, rows, left=("arm", "status")))
+    narrow = screen.width < WIDE
+    if rows := report.arm_rows(narrow=narrow):
+        screen.print(_table(NARROW_ARM_COLUMNS if narrow else ARM_COLUMNS, rows, left=("arm", "status")))
     for line in [*(["", *report.reasons] if rows else []), *report.lines()]:
         screen.print(escape(line), soft_wrap=whole)
     for warning in report.warnings:
-        screen.print(f"[yellow]![/] {escape(warning)}", soft_wrap=whole)
+        if warning not in said:
+            screen.print(f"[yellow]![/] {escape(warning)}", soft_wrap=whole)
 
 
 NARROW_COMPARISON = ("experiment", "arm", "reached", "ratio", "goal", "bpb", "time", "verdict")
-NARROW_COLUMNS = ("arm", "seed", "steps", "asked", "ratio", "bpb", "to goal", "pooled", "status")
-
-
-def _narrow(row: Sequence[str]) -> tuple[str, ...]:
-    """A row for 80 columns: the same cells, without what a time would be extrapolated to."""
-    return tuple(cell.partition(" (")[0] for cell in row)
 
 
 def _table(
@@ -95,7 +91,15 @@ def _print_json(data: Any) -> None:
 
 
 def lane_report(settings: Settings) -> Report:
-    """What there is to report of an experiment now."""
-    warehouse = Warehouse(settings.locations.duckdb_path)
+    """What there is to report of an experiment now; first of its warnings, that its settings have moved since."""
+    warehouse, store = Warehouse(settings.locations.duckdb_path), Store(settings.locations)
     looks = read_looks(warehouse, settings.experiment)
-    return report_of(Store(settings.locations), settings.experiment, warehouse.current_rows(settings.experiment), looks)
+    report = report_of(store, settings.experiment, warehouse.current_rows(settings.experiment), looks)
+    try:
+        current_experiment(store, settings)
+    except SettingsError as behind:
+        return replace(report, warnings=(str(behind), *report.warnings))
+    except StorageError:
+        # Of imported rows alone there are no settings.
+        pass
+    return report

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from laneb.places import checkout_root
 from laneb.settings import SettingsError, absolute_environment, load_settings, profile_path
-from laneb_assets.home import InstanceError, faults_explained, home_in_use, make_ready
+from laneb_assets.home import InstanceError, fault_of, faults_explained, home_in_use, make_ready
 from laneb_assets.names import UI_HOSTS
 from laneb_assets.workspace import write_workspace
 
@@ -102,12 +102,13 @@ def _only_one_on(home: Path, port: int) -> Iterator[None]:
     lock, place = FileLock(home / LOCK), home / PLACE
     try:
         lock.acquire(timeout=0)
+        place.write_text(json.dumps({"pid": os.getpid(), "port": port}), encoding="utf-8")
     except Timeout:
         raise SettingsError([_where_it_is(place, home)]) from None
     except OSError as error:
-        raise InstanceError(f"DAGSTER_HOME {home} can't be written: {error.strerror or error}.") from None
+        error.filename = error.filename or str(place)
+        raise InstanceError(fault_of(error, home)) from None
     try:
-        place.write_text(json.dumps({"pid": os.getpid(), "port": port}), encoding="utf-8")
         yield
     finally:
         place.unlink(missing_ok=True)
