@@ -6,6 +6,7 @@ from laneb.settings import Settings
 from laneb_assets.assets.declaring import lane_check
 from laneb_assets.checks.gates import (
     a_candidate_beats_the_baseline,
+    baselines_agree,
     baselines_finished,
     calibration_finished,
     candidates_finished,
@@ -28,6 +29,7 @@ def lane_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
         lane_check(settings, design_can_be_accepted, asset="lane_b_plan", blocking=False),
         lane_check(settings, of_text, asset="token_shards", blocking=False),
         lane_check(settings, entropy_is_measured, asset="dataset_stats", blocking=False),
+        lane_check(settings, baselines_agree, asset="baseline_results", blocking=True),
         lane_check(settings, calibration_finished, asset="calibration_runs", blocking=True),
         lane_check(settings, losses_fall_with_tokens, asset="calibration_points", blocking=False),
         lane_check(settings, candidates_finished, asset="candidate_runs", blocking=False),

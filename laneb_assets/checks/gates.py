@@ -21,6 +21,7 @@ from laneb.records.verdict import Verdict
 from laneb.report.answer import CLOCKS, answer_of
 from laneb.schema_rows import REALISED_TOLERANCE
 from laneb.storage.products import PRODUCTS
+from laneb.storage.results import latest_rows, read_results
 from laneb.storage.store import Store
 from laneb.wanted import candidate_runs
 from laneb_assets.names import key_of
@@ -128,6 +129,28 @@ def calibration_finished(context: dg.AssetCheckExecutionContext, store: Stored) 
     knobs = store.read(Experiment).calibration
     every = (f"{steps}|{seed}" for steps in knobs.iterations for seed in knobs.all_seeds)
     return _finished(store, "calibration_runs", _partitions(context, every))
+
+
+ALIKE = ("depth", "max_seq_len", "total_batch_size", "target_param_data_ratio")
+"""Columns of results.csv in which baselines of one kind agree; a cell that is empty or -1 contradicts nothing."""
+
+
+def baselines_agree(store: Stored) -> dg.AssetCheckResult:
+    """The baselines that count are of one kind: shape, batch and horizon. A threshold of mixed ones is nobody's."""
+    results = latest_rows(read_results(store.locations.baseline_results_csv))
+    rows = results[results["seed"].isin(store.read(Experiment).baseline.seeds)]
+    mixed = []
+    for name in ALIKE:
+        known = rows[rows[name].notna() & (rows[name] > 0)]
+        kinds = known.groupby(name)["seed"].apply(lambda seeds: ", ".join(map(str, seeds)))
+        if len(kinds) > 1:
+            mixed.append(f"{name} is " + " and ".join(f"{value:g} of seed {seeds}" for value, seeds in kinds.items()))
+    remedy = ". Train or import baselines of one kind (their seeds: LANE_B_BASELINE_SEEDS)."
+    return dg.AssetCheckResult(
+        passed=not mixed,
+        description="; ".join(mixed) + remedy if mixed else f"{len(rows)} baselines of one shape, batch and horizon",
+        metadata={"differing": len(mixed)},
+    )
 
 
 def losses_fall_with_tokens(store: Stored) -> dg.AssetCheckResult:

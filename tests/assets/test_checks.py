@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 
 from laneb.knobs import StatisticsKnobs
 from laneb.records.experiment import Experiment
 from laneb.statistics import measure_dataset
 from laneb.storage.store import Store
-from laneb_assets.checks import entropy_is_measured
+from laneb_assets.checks import baselines_agree, entropy_is_measured
 
 
 def check(store, tokens, **knobs) -> dg.AssetCheckResult:
@@ -44,3 +45,19 @@ def test_an_entropy_fit_on_well_sampled_contexts_passes(lane) -> None:
     found = check(lane.store, np.random.default_rng(0).integers(0, 4, 60_000), ent_max_ctx=4)
     assert found.passed
     assert found.metadata["too_wide"].value == 0
+
+
+def test_baselines_of_mixed_horizons_block_what_follows(finished_simulated_lane) -> None:
+    store = finished_simulated_lane.store
+    assert baselines_agree(store).passed
+    results = store.locations.baseline_results_csv
+    rows = pd.read_csv(results)
+    rows.loc[rows["seed"] == 42, "target_param_data_ratio"] = 10.5
+    rows.loc[rows["seed"] == 43, "depth"] = -1
+    rows.to_csv(results, index=False)
+    found = baselines_agree(store)
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.ERROR
+    assert found.description.startswith(
+        "target_param_data_ratio is 2.2695 of seed 41, 43 and 10.5 of seed 42. Train or"
+    )

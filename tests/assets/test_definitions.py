@@ -35,6 +35,7 @@ CHECKS = {
     "token_shards": {"enough_validation_text"},
     "dataset_stats": {"entropy_is_measured"},
     "baseline_runs": {"baselines_finished", "up_to_date_with_settings"},
+    "baseline_results": {"baselines_agree"},
     "calibration_runs": {"calibration_finished", "up_to_date_with_settings"},
     "calibration_points": {"losses_fall_with_tokens"},
     "lane_b_summary": {"a_candidate_beats_the_baseline"},
