@@ -148,9 +148,8 @@ def full(_: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def laneb(simulated_lane, monkeypatch, capfd) -> Iterator[Callable[..., tuple[int, str, str]]]:
+def laneb(monkeypatch, capfd) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """The command line in this process: exit status, and what it said on either stream."""
-    monkeypatch.setenv("LANE_B_PROFILE", str(simulated_lane.profile))
     monkeypatch.setattr(dagsters_home, "PATIENCE_SECONDS", 0.1)
     before = signal.getsignal(signal.SIGTERM)
 
@@ -166,7 +165,10 @@ def laneb(simulated_lane, monkeypatch, capfd) -> Iterator[Callable[..., tuple[in
 
 @pytest.mark.parametrize("fault", [locked, damaged, read_only])
 @pytest.mark.parametrize("verb", ["run", "ui", "doctor"])
-def test_each_command_says_a_fault_of_the_home_in_a_sentence_or_two_with_the_way_out(home, laneb, fault, verb) -> None:
+def test_each_command_says_a_fault_of_the_home_in_a_sentence_or_two_with_the_way_out(
+    home, simulated_lane, laneb, monkeypatch, fault, verb
+) -> None:
+    monkeypatch.setenv("LANE_B_PROFILE", str(simulated_lane.profile))
     with fault(home) as said:
         status, out, errors = laneb(verb)
     assert status == 2

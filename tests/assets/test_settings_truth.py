@@ -5,6 +5,7 @@ import json
 import dagster as dg
 import pandas as pd
 import pytest
+from routes import check_says, launch, sensor_says
 
 from laneb.records.experiment import Experiment
 from laneb.records.verdict import Verdict
@@ -13,7 +14,6 @@ from laneb.storage.overrides import write_overrides
 from laneb_assets.assets.experiment import op_name
 from laneb_assets.automation.decisions import next_runs
 from laneb_assets.automation.staleness import Staleness
-from laneb_assets.checks.settings import UP_TO_DATE
 from laneb_assets.dagster_internals import StaleStatus, stale_status_resolver
 
 pytestmark = pytest.mark.slow
@@ -22,44 +22,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def lane(finished_simulated_lane):
     return finished_simulated_lane
-
-
-def launch(lane, *names: str, config: dict[str, object] | None = None, partition: str | None = None):
-    """What the UI's buttons launch: a run of assets, with or without config; the error of what failed, if any."""
-    assets, definitions = lane.assets()
-    keys = [key for name in names for key in (assets.settings_keys if name == "experiment" else [assets.key(name)])]
-    run_config = {"ops": {op_name(assets.experiment): {"config": config}}} if config else {}
-    with lane.instance() as instance:
-        job = definitions.resolve_implicit_global_asset_job_def()
-        result = job.execute_in_process(
-            instance=instance,
-            asset_selection=keys,
-            partition_key=partition,
-            run_config=run_config,
-            raise_on_error=False,
-        )
-    failures = [event.step_failure_data for event in result.all_events if event.is_step_failure]
-    if not failures:
-        return ""
-    said = failures[0].user_failure_data
-    return str(said.description) if said and said.description else str(failures[0].error)
-
-
-def sensor_says(lane) -> str:
-    assets, _ = lane.assets()
-    with lane.instance() as instance:
-        decision = next_runs(Staleness(assets, instance))
-    if isinstance(decision, dg.SkipReason):
-        return str(decision.skip_message)
-    return ", ".join(key.path[-1] for request in decision for key in request.asset_selection)
-
-
-def check_says(lane, asset: str) -> dg.AssetCheckEvaluation:
-    """The latest evaluation of `up_to_date_with_settings`, as the UI shows it."""
-    key = dg.AssetCheckKey(dg.AssetKey(["simulated", asset]), UP_TO_DATE)
-    with lane.instance() as instance:
-        [record] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
-    return record.event.dagster_event.asset_check_evaluation_data
 
 
 def test_materializing_without_config_drops_no_override(lane) -> None:
