@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from laneb.corpus.errors import CorpusError
@@ -49,7 +50,8 @@ def content_hashes(paths: Iterable[Path], cache: Path | None = None) -> list[str
     settled = {path: entry for path, entry in fresh.items() if not _racy(entry[0])}
     _remembered.update(settled)
     if cache is not None and settled:
-        _save(cache, {path: entry for path, entry in known.items() if not _racy(entry[0])})
+        with suppress(OSError):  # on a full disk too, a cache only costs time
+            _save(cache, {path: entry for path, entry in known.items() if not _racy(entry[0])})
     return [known[str(path)][1] for path in files]
 
 

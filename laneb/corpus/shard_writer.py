@@ -62,7 +62,7 @@ class ShardWriter:
             dtype: of the tokens.
             bos_id: written before each document.
         """
-        self._folder = folder
+        self._folder, self._dtype = folder, dtype
         self._bos = np.array([bos_id], dtype=dtype).tobytes()
         entry = _last_whole_entry(folder, identity, dtype)
         if entry is None:
@@ -87,6 +87,18 @@ class ShardWriter:
             counts.documents + 1, counts.tokens + 1 + len(tokens), counts.bytes + text_bytes
         )
         self._lowest, self._highest = min(self._lowest, text_hash), max(self._highest, text_hash)
+
+    @property
+    def size(self) -> int:
+        """What the files hold, with what waits to be written [bytes]."""
+        return sum(
+            _raw_sizes(JournalEntry(train=self._counts[TRAIN], val=self._counts[VALIDATION]), self._dtype).values()
+        )
+
+    @property
+    def safe_size(self) -> int:
+        """What of it is safe on the disk [bytes]."""
+        return sum(_raw_sizes(self.safe, self._dtype).values())
 
     def _write(self, name: str, data: bytes) -> None:
         self._files[name].write(data)

@@ -96,11 +96,16 @@ def build_shards(
             with _only_builder(directory, progress):
                 build.publish_once(validation_share)
     except OSError as error:
-        raise CorpusError(
-            f"{directory}: can't write token shards ({error.strerror or error}). {remedy(error)}; what is done is kept"
-        ) from error
+        raise _unwritable(directory, error) from error
     # Shards are shared by experiments that may call the same text by other names.
     return open_shards(directory).info.model_copy(update={"dataset_id": tokenizer_info.dataset_id})
+
+
+def _unwritable(directory: Path, error: OSError, wanted: float | None = None) -> CorpusError:
+    return CorpusError(
+        f"{directory}: can't write token shards ({error.strerror or error}). {remedy(error, wanted)}; what is done is "
+        "kept"
+    )
 
 
 @contextmanager
@@ -200,14 +205,17 @@ class _Build:
         try:
             documents = self.corpus.stream(writer.safe.place)
             for batch in grouped(documents, _utf8_bytes, min(_BATCH_BYTES, self.journal_bytes)):
-                self._append(writer, batch, threshold)
                 last = batch[-1]
+                self._append(writer, batch, threshold)
                 if last.after.read - writer.safe.place.read >= self.journal_bytes:
                     writer.commit(last.after)
                 if self.progress:
                     self.progress(int(last.share * total), total, f"tokenizing {last.name}")
             if last is not None:
                 writer.commit(last.after)
+        except OSError as error:
+            wanted = writer.size / last.share - writer.safe_size if last is not None and last.share else None
+            raise _unwritable(self.directory, error, wanted) from error
         finally:
             writer.close()
         return writer.safe

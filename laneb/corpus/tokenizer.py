@@ -23,7 +23,7 @@ from laneb.corpus.errors import CorpusError, Progress
 from laneb.corpus.grouping import grouped
 from laneb.records.base import DamagedError, canonical_hash, sealed_json, unsealed_json, utc_now
 from laneb.records.corpus import TokenizerInfo
-from laneb.storage.atomic import replace_file
+from laneb.storage.atomic import remedy, replace_file
 from laneb.storage.checksums import FILES, listed, mismatch
 
 if TYPE_CHECKING:
@@ -289,13 +289,16 @@ def _write(directory: Path, tokenizer: Tokenizer, info: TokenizerInfo) -> None:
     array = io.BytesIO()
     np.save(array, tokenizer.token_bytes)
     contents = (tokenizer.model.to_str().encode(), array.getvalue())
+    size = sum(map(len, contents))
     try:
         for name, content in zip(_FILES, contents, strict=True):
             replace_file(directory / name, content)
         record = {**info.model_dump(mode="json"), "path": ".", FILES: listed(directory, _FILES)}
         replace_file(directory / _INFO, sealed_json(record).encode())
     except OSError as error:
-        raise CorpusError(f"{directory}: can't write the tokenizer ({error.strerror}). Make it writable") from error
+        raise CorpusError(
+            f"{directory}: can't write the tokenizer ({error.strerror}). {remedy(error, size)}"
+        ) from error
 
 
 def stored_tokenizer(directory: Path) -> TokenizerInfo | None:

@@ -45,8 +45,8 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
             shared.replace(path, data)
     except OSError as error:
         raise StorageError(
-            f"{path} can't be written: {error.strerror or error}. {remedy(error)}, or choose another place with "
-            "LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
+            f"{path} can't be written: {error.strerror or error}. {remedy(error, len(data))}, or choose another place "
+            "with LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
         ) from error
 
 
@@ -72,11 +72,31 @@ def replace_file(path: Path, data: bytes) -> None:
             temporary.unlink()
 
 
-def remedy(error: OSError) -> str:
-    """What to do about a place that can't be written; begins a sentence."""
+def is_full(error: BaseException) -> bool:
+    """Whether a place has no room left: on its disk, of its quota, or of what a file may have."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def remedy(error: OSError, wanted: float | None = None) -> str:
+    """What to do about a place that can't be written; begins a sentence.
+
+    >>> remedy(OSError(errno.ENOSPC, "No space left on device"), 12_345_678)
+    'Free some space (12.3 MB are wanted)'
+
+    Args:
+        error: why it could not be written.
+        wanted: how much was to be written [bytes], where that is known.
+    """
     if error.errno == errno.EINVAL:
         return "Name a file"
-    return "Free some space" if error.errno in _NO_SPACE else "Make it writable"
+    if not is_full(error):
+        return "Make it writable"
+    if not wanted:
+        return "Free some space"
+    unit, name = next(
+        (unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if wanted >= unit or unit == 1e3
+    )
+    return f"Free some space ({wanted / unit:.1f} {name} are wanted)"
 
 
 def read_text(path: AnyPath, made_by: str) -> str:

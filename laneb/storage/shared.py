@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from laneb.brought import is_plain_name
 from laneb.buckets import OBJECT_STORES, complaint, is_of_a_client, refuses
 from laneb.places import is_folder_path
-from laneb.storage.atomic import StorageError, remedy, replace_file
+from laneb.storage.atomic import StorageError, is_full, remedy, replace_file
 
 if TYPE_CHECKING:
     from laneb.places import AnyPath
@@ -57,6 +58,8 @@ def patiently(call: Callable[[], T], path: AnyPath, seconds: float = PATIENCE_SE
             raise StorageError(f"{path}: there is no such bucket. Make it, or correct its name.") from error
         raise
     except Exception as error:
+        if is_full(error) and not is_folder_path(path):
+            raise  # of this machine's disk: the bucket is not at fault
         if is_folder_path(path):
             if isinstance(error, OSError):
                 where = "or choose another place with LANE_B_WORK_DIR"
@@ -68,7 +71,7 @@ def patiently(call: Callable[[], T], path: AnyPath, seconds: float = PATIENCE_SE
 
 def _may_pass(error: BaseException) -> bool:
     """Whether an error may be gone in a moment: the server is away or too busy, as opposed to refusing."""
-    if isinstance(error, _FINAL) or refuses(error):
+    if isinstance(error, _FINAL) or is_full(error) or refuses(error):
         return False
     return isinstance(error, OSError) or is_of_a_client(error)
 
@@ -175,7 +178,7 @@ def names(folder: AnyPath) -> list[str]:
         found = patiently(listed, folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(name for name in found if name and not name.startswith("."))
+    return sorted(name for name in found if is_plain_name(name))
 
 
 def remove(path: AnyPath) -> None:
@@ -221,6 +224,11 @@ def download(source: AnyPath, target: Path) -> None:
     try:
         patiently(lambda: source.fs.get_file(source.path, str(temporary)), source)
         temporary.replace(target)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        wanted = source.fs.size(source.path)
+        raise StorageError(f"{target} can't be written: {error.strerror or error}. {remedy(error, wanted)}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -250,7 +258,14 @@ def names_below(folder: AnyPath) -> list[str]:
         listed = patiently(found, folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(name for name in listed if name and not name.rpartition("/")[2].startswith("."))
+    # A bucket's keys may hold `..`, which would be another folder where they are copied to.
+    return sorted(name for name in listed if _stays_below(name))
+
+
+def _stays_below(name: str) -> bool:
+    """Whether a relative name leads to a file below its folder that is not hidden; folders on the way may be."""
+    *folders, file = name.split("/")
+    return is_plain_name(file) and all(is_plain_name(folder.removeprefix(".")) for folder in folders)
 
 
 def move(source: AnyPath, target: AnyPath) -> None:

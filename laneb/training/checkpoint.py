@@ -52,7 +52,7 @@ def save(directory: Path, step: int, state: dict[str, Any]) -> Path:
         consequence = f"step {older[0]} is still there to resume from" if older else "there is no older one"
         raise CheckpointError(
             f"checkpoint {path} can't be written: {error.strerror or error}; {consequence}. "
-            f"{remedy(error)} and start the run again"
+            f"{remedy(error, _size(state))} and start the run again"
         ) from error
     for _, old in found(directory)[KEPT:]:
         old.unlink(missing_ok=True)
@@ -79,7 +79,8 @@ def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
         _write_whole(path, weights)
     except OSError as error:
         raise CheckpointError(
-            f"weights {path} can't be written: {error.strerror or error}. {remedy(error)} and start it again"
+            f"weights {path} can't be written: {error.strerror or error}. {remedy(error, _size(weights))} "
+            "and start it again"
         ) from error
 
 
@@ -96,6 +97,15 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise CheckpointError(f"{path} holds no weights")
     return weights
+
+
+def _size(state: Any) -> int:
+    """Bytes of all tensors in a state."""
+    if isinstance(state, torch.Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        state = list(state.values())
+    return sum(map(_size, state)) if isinstance(state, list | tuple) else 0
 
 
 def _write_whole(path: Path, state: dict[str, Any]) -> None:
