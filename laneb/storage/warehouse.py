@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from laneb.records.base import canonical_hash
-from laneb.storage.atomic import StorageError
+from laneb.storage.atomic import StorageError, remedy
 from laneb.storage.schema_table import COLUMN_TYPES, SCHEMA_COLUMNS, SchemaRow, row_from_values
 
 if TYPE_CHECKING:
@@ -49,10 +51,10 @@ class Warehouse:
         """
         import duckdb
 
+        deadline = time.monotonic() + self.wait_seconds
         with _one_connection:
-            if not read_only:
-                self._create_once()
-            connection = self._open(read_only)
+            with self._turn(read_only):
+                connection = self._open(read_only, deadline)
             try:
                 if not read_only:
                     _migrate(connection)
@@ -62,35 +64,68 @@ class Warehouse:
             finally:
                 connection.close()
 
-    def _create_once(self) -> None:
-        """Create the file under a lock of ours.
+    @contextlib.contextmanager
+    def _turn(self, read_only: bool) -> Iterator[None]:
+        """One process at a time opens the file, by a lock of ours beside it, and the first makes it.
+
+        DuckDB's own lock knows no queue: among readers that come and go, a writer would find it free by chance alone. A
+        writer that has its turn here only waits for those that are in the file already.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=self.wait_seconds, poll_interval=0.02)
+        try:
+            if not read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            pass  # who is in the file that long is named by who asks DuckDB
+        except OSError as error:
+            # Where no lock can be made, a file that is there can still be read, and its disk may only be full.
+            if not self.path.exists():
+                raise self._uncreatable(error) from error
+        try:
+            if not read_only and not self.path.exists():
+                self._create()
+            yield
+        finally:
+            lock.release()
+
+    def _create(self) -> None:
+        """An empty database, seen whole or not at all.
 
         DuckDB looks whether the file is there before it locks it, so of two processes that find none, the second one
-        would write an empty database over what the first has committed by then.
+        would write an empty database over what the first has committed by then; and one that a full disk or a kill
+        stopped while it was made can't be opened any more.
         """
-        if self.path.exists():
-            return
-        from filelock import FileLock
+        import duckdb
 
+        new = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=self.wait_seconds):
-                if not self.path.exists():
-                    self._open(read_only=False).close()
+            duckdb.connect(str(new)).close()
+            new.rename(self.path)
         except OSError as error:
-            raise StorageError(
-                f"{self.path} can't be created: {error.strerror or error}. Choose another place with "
-                "LANE_B_DUCKDB_PATH."
-            ) from error
+            raise self._uncreatable(error) from error
+        except duckdb.Error as error:
+            raise self._unusable(error) from error
+        finally:
+            for left in new.parent.glob(f"{new.name}*"):
+                left.unlink(missing_ok=True)
 
-    def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _uncreatable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"{self.path} can't be created: {error.strerror or error}. {remedy(error)}, or choose another place with "
+            "LANE_B_DUCKDB_PATH."
+        )
+
+    def _open(self, read_only: bool, deadline: float) -> duckdb.DuckDBPyConnection:
         import duckdb
         import tenacity
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, duckdb.IOException) and _is_lock(error)),
-            wait=tenacity.wait_random(0.02, 0.25),
-            stop=tenacity.stop_after_delay(self.wait_seconds),
+            wait=tenacity.wait_random(0.01, 0.05),
+            stop=lambda state: time.monotonic() >= deadline,
             reraise=True,
         )
         try:

@@ -1,11 +1,13 @@
 """The schema table: what is kept, what is replaced, and CSVs that come back as they went in."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import duckdb
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 from warehouse_load import load
@@ -159,6 +161,77 @@ def test_a_held_file_is_waited_for_and_then_reported_with_its_holder(warehouse: 
     holder.kill()
     holder.wait()
     assert len(warehouse.current_rows("tiny")) == 1
+
+
+READER = """
+import sys
+from pathlib import Path
+from laneb.storage.warehouse import Warehouse
+print("asks", flush=True)
+with Warehouse(Path(sys.argv[1])).connect(read_only=True) as connection:
+    print(connection.execute("SELECT count(*) FROM lane_b_inference_schema").fetchall(), flush=True)
+    sys.stdin.read()
+"""
+
+WRITER = """
+import sys
+from pathlib import Path
+from laneb.storage.schema_table import row_from_values
+from laneb.storage.warehouse import Warehouse
+row = row_from_values({"run_id": "second", "seed": 42, "lane_b_decision": "inferred", "status": "ok"})
+Warehouse(Path(sys.argv[1])).upsert("tiny", [row], ["f2"], skip_existing=True)
+"""
+
+
+def test_a_writer_waits_for_those_that_read_and_lets_nobody_else_in_before_it(warehouse: Warehouse) -> None:
+    def started(script: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", script, str(warehouse.path)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert script == WRITER or process.stdout.readline() == "asks\n"
+        return process
+
+    warehouse.upsert("tiny", [row()], ["f1"], skip_existing=True)
+    reads = started(READER)
+    assert reads.stdout is not None and reads.stdout.readline() == "[(1,)]\n"
+    writes, turn = started(WRITER), FileLock(warehouse.path.with_name(f".{warehouse.path.name}.lock"))
+    while writes.poll() is None:
+        try:
+            turn.acquire(timeout=0)
+        except Timeout:
+            break  # it has its turn, and waits
+        turn.release()
+    assert writes.poll() is None
+    later = started(READER)
+    with pytest.raises(Timeout):
+        turn.acquire(timeout=0)
+    reads.communicate("")
+    assert later.communicate("")[0] == "[(2,)]\n"
+    assert writes.wait() == 0
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from laneb.storage.warehouse import Warehouse
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+try:
+    with Warehouse(Path(sys.argv[1])).connect():
+        pass
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_database_that_finds_no_room_to_be_made_is_made_when_there_is_some(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "lane_b.duckdb")
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    full = subprocess.run(
+        [sys.executable, "-c", FULL, str(warehouse.path)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert full.stdout.startswith(str(warehouse.path)) and "File too large. Free some space" in full.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [".lane_b.duckdb.lock"]
+    assert warehouse.upsert("tiny", [row()], ["f1"], skip_existing=True) == 1
 
 
 def test_a_table_that_scripts_made_is_taken_over_with_its_rows(warehouse: Warehouse) -> None:
