@@ -27,6 +27,7 @@ from laneb.training.run_directory import (
     RunHeldError,
     events_size,
     failure_since,
+    failures_noted,
     prepare,
     read_result,
     unwritable_now,
@@ -135,9 +136,9 @@ class Trainer:
             context.log.info(f"{spec.run_id}: attempt {spec.attempt}; the one before is kept beside it")
         context.log.info(f"{spec.run_id}: {spec.steps} steps, {state}; log at {run_dir / LOG}")
         command = training_command(run_dir / SPEC, Store(self.locations).read(Experiment).training)
-        before = events_size(run_dir)
+        before = failures_noted(run_dir)
         try:
-            with heartbeat(context, run_dir, before):
+            with heartbeat(context, run_dir, events_size(run_dir)):
                 self.client.run(context=context, command=command, extras={"run_id": spec.run_id}, env=CHILD_ENVIRONMENT)
         except DagsterPipesExecutionError as error:
             if _exited_with(error, HELD_BY_ANOTHER):

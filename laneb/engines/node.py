@@ -37,8 +37,8 @@ from laneb.training.launch import training_command
 from laneb.training.run_directory import (
     HELD_BY_ANOTHER,
     SPEC,
-    events_size,
     failure_since,
+    failures_noted,
     prepare,
     read_result,
     read_spec,
@@ -169,7 +169,7 @@ def _train(run: AnyPath, job: jobs.Job, placement: Placement, stop: StopRequest,
     run_dir, spec = _fetched(run, job, scratch)
     if published.finished(run, spec, scratch / "mirror") is not None:
         return 0
-    publisher, before = published.Publisher(run_dir, run, lease), events_size(run_dir)
+    publisher, before = published.Publisher(run_dir, run, lease), failures_noted(run_dir)
     process = subprocess.Popen(_command(run_dir, job, placement), stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         code = _followed(process, placement, stop, lease, publisher)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from laneb.storage.checksums import file_checksum
 from laneb.training.spec import RunSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 SPEC, RESULT, LOG, EVENTS, CHECKPOINTS = "spec.json", "result.json", "train.log", "events.jsonl", "checkpoint"
 WEIGHTS = "model.pt"
@@ -186,7 +187,7 @@ def unwritable_now(run_dir: Path) -> str | None:
 
 
 def events_size(run_dir: Path) -> int:
-    """Bytes of events so far: from there on, `failure_since` finds what a start that begins now failed of."""
+    """Bytes of events so far."""
     try:
         return (run_dir / EVENTS).stat().st_size
     except OSError:
@@ -201,21 +202,28 @@ def note_failure(run_dir: Path, message: str, *, passing: bool = False) -> None:
         message: why.
         passing: another start is the remedy, with nothing changed.
     """
+    # When and by whom, so that the same failure of a later start is another line.
+    said = {"event": "error", "message": message, "passing": passing, "at": time.time(), "process": os.getpid()}
     with contextlib.suppress(OSError), (run_dir / EVENTS).open("a", encoding="utf-8") as events:
-        events.write(json.dumps({"event": "error", "message": message, "passing": passing}) + "\n")
+        events.write(json.dumps(said) + "\n")
 
 
-def failure_since(run_dir: Path, size: int, *, lasting: bool = False) -> str | None:
-    """The first failure noted after `size` bytes of events, or None where none was; with `lasting`, of those alone
-    that another start would not mend."""
+def failures_noted(run_dir: Path) -> list[str]:
+    """The failures noted with a run's events, in their order; a later start that begins anew drops them."""
     try:
-        lines = (run_dir / EVENTS).read_bytes()[size:].splitlines()
+        lines = (run_dir / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return None
-    for line in lines:
+        return []
+    return [line for line in lines if line.startswith('{"event": "error"')]
+
+
+def failure_since(run_dir: Path, known: Collection[str], *, lasting: bool = False) -> str | None:
+    """The first failure noted that is not among those `known` before, or None where none was; with `lasting`, of those
+    alone that another start would not mend."""
+    for line in failures_noted(run_dir):
         with contextlib.suppress(ValueError):
             event = json.loads(line)
-            if isinstance(event, dict) and event.get("event") == "error" and not (lasting and event.get("passing")):
+            if line not in known and not (lasting and event.get("passing")):
                 return str(event.get("message"))
     return None
 

@@ -8,7 +8,15 @@ import pytest
 from laneb.records.runs import RunResult
 from laneb.storage.checksums import file_checksum
 from laneb.training.log import parse_log
-from laneb.training.run_directory import prepare, read_result, read_spec, write_result
+from laneb.training.run_directory import (
+    failure_since,
+    failures_noted,
+    note_failure,
+    prepare,
+    read_result,
+    read_spec,
+    write_result,
+)
 from laneb.training.run_log import RETOLD, publish, run_log
 from laneb.training.spec import RunSpec
 
@@ -99,3 +107,16 @@ def test_a_result_without_its_log_is_not_written(finished):
     with pytest.raises(ValueError, match=r"train\.log can't be written"):
         write_result(run_dir, result)
     assert read_result(run_dir, spec) is None
+
+
+def test_a_start_that_begins_anew_and_fails_of_the_same_as_the_last_one_still_says_why(tmp_path: Path):
+    events = tmp_path / "events.jsonl"
+    events.write_text('{"event": "start"}\n' * 50)
+    note_failure(tmp_path, "no room")
+    known = failures_noted(tmp_path)
+    assert failure_since(tmp_path, known) is None
+    events.write_text('{"event": "start"}\n')  # without a checkpoint a start begins with the file cut to nothing
+    note_failure(tmp_path, "lost for a moment", passing=True)
+    note_failure(tmp_path, "no room")
+    assert failure_since(tmp_path, known) == "lost for a moment"
+    assert failure_since(tmp_path, known, lasting=True) == "no room"
