@@ -25,6 +25,9 @@ SPECIAL = "it is a device, socket or pipe, not a file"
 LONGEST_SHOWN = 200
 """Characters of a value that a sentence repeats."""
 
+LONGEST_NAME = 200
+"""Bytes of a file's name, with room for what is added to it."""
+
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -65,6 +68,16 @@ def place(text: str, environ: Mapping[str, str]) -> str:
         return str(Path(text).expanduser()) if text.startswith("~") else text
     except RuntimeError as error:
         raise ValueError("it begins with ~, and whose home that is is not known here") from error
+
+
+def is_plain_name(text: str) -> bool:
+    """Whether a text that data brought can be the name of one file or folder, and of nothing beyond it.
+
+    >>> [is_plain_name(name) for name in ("baseline_d12_s41", "a run", "..", "../x", "/etc", "a\\n", ".hidden", "")]
+    [True, True, False, False, False, False, False, False]
+    """
+    short = 0 < len(text.encode("utf-8", "replace")) <= LONGEST_NAME
+    return short and text.isprintable() and text[0] not in ". " and text[-1] != " " and not set("/\\") & set(text)
 
 
 def shortened(text: str) -> str:

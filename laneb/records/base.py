@@ -8,8 +8,10 @@ import math
 from datetime import datetime, timezone
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from typing_extensions import Self
+
+from laneb.brought import is_plain_name, shortened
 
 
 def _from_yes_no(value: object) -> object:
@@ -20,6 +22,17 @@ YesNo = Annotated[
     bool, BeforeValidator(_from_yes_no), PlainSerializer(lambda flag: "yes" if flag else "no", return_type=str)
 ]
 """A bool that files spell "yes" or "no"."""
+
+
+def _plain_name(text: str) -> str:
+    if text and not is_plain_name(text):
+        raise ValueError(f"{shortened(text)!r} is no name of a file or folder")
+    return text
+
+
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+"""A text that paths are made of: the name of one file or folder, or empty where there is none. What data brings never
+leads out of the folder that it is joined to."""
 
 
 def utc_now() -> str:

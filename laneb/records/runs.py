@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from laneb.records.base import Record
+from laneb.records.base import PlainName, Record
 
 RunStatus = Literal["ok", "failed", "failed_nan"]
 
@@ -52,8 +52,8 @@ class RunResult(Record):
     """One finished training run. `steps * total_batch_size` are the tokens it trained on."""
 
     timestamp_utc: str
-    run_id: str
-    fingerprint: str
+    run_id: PlainName
+    fingerprint: PlainName
     recipe: str = ""
     """Identity of all that decides the outcome but seed and horizon: runs of one recipe can be compared."""
     backend: str

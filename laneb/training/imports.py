@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from laneb.brought import is_plain_name
 from laneb.records.base import canonical_hash
 from laneb.records.runs import RunResult
 from laneb.storage.results import ResultsError, latest_rows, read_results
@@ -258,11 +259,13 @@ class _RowCheck:
             self.warn(f"has no {', '.join(unknown)} in its row and log: it counts for the threshold alone ({log.path})")
             return
         shape = {name: row[name] for name in RUN_COLUMNS}
+        # Directories are named after runs, so that what a table says is a run's name only where it can be one.
+        name = row["experiment_name"] if is_plain_name(row["experiment_name"] or "") else ""
         runs.append(
             run_result_from_log(
                 log,
                 **shape,
-                run_id=row["experiment_name"] or f"baseline_d{row['depth']}_s{row['seed']}",
+                run_id=name or f"baseline_d{row['depth']}_s{row['seed']}",
                 backend="imported",
                 seed=row["seed"],
                 status=row["status"],

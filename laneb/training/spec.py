@@ -19,7 +19,7 @@ from laneb.model.scaling import (
     steps_for_ratio,
 )
 from laneb.recipe_knobs import resolved
-from laneb.records.base import canonical_hash
+from laneb.records.base import PlainName, canonical_hash
 from laneb.records.corpus import TokenShards
 from laneb.records.scaling import ScalingParams
 from laneb.training import hardware
@@ -71,7 +71,7 @@ class RunSpec(BaseModel):
     max_seq_len: int
     window_pattern: str
     vocab_size: int
-    corpus_fingerprint: str
+    corpus_fingerprint: PlainName
     tokenizer_id: str
     seed: int = Field(ge=0, lt=2**31)
     steps: int = Field(ge=1)

@@ -239,3 +239,26 @@ def test_the_directory_or_the_csv_may_be_named(tmp_path: Path):
         results_place(tmp_path)
     with pytest.raises(ResultsError, match="is not there: give a directory"):
         results_place(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["../../../etc/x", "/etc/x", "..", ".ssh", "a/../b", "a\\..\\b", "x" * 5000, "a\x1b[2Jb", "a\u202eb"],
+    ids=ascii,
+)
+def test_a_run_whose_name_leads_elsewhere_is_named_by_its_seed(tmp_path: Path, said: str):
+    directory = write(tmp_path, row(41, experiment_name=said), logs={name(41): log(0.93)})
+    found = check_results_directory(directory, [41])
+    assert [run.run_id for run in found.runs] == ["baseline_d12_s41"]
+    assert found.rows["experiment_name"].tolist() == [said]
+
+
+def test_a_linked_log_is_read_and_nothing_is_written_through_it(tmp_path: Path):
+    outside = tmp_path / "outside.log"
+    outside.write_text(log(0.93))
+    directory = write(tmp_path / "results", row(41))
+    (directory / name(41)).symlink_to(outside)
+    (directory / name(42)).symlink_to("/dev/zero")
+    before = {path: path.lstat() for path in [outside, *directory.iterdir()]}
+    assert check_results_directory(directory, [41]).runs[0].min_val_bpb == 0.93
+    assert {path: path.lstat() for path in [outside, *directory.iterdir()]} == before
