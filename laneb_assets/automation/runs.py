@@ -7,12 +7,10 @@ from laneb.places import is_folder_path
 from laneb.settings import Settings
 from laneb.storage.atomic import StorageError
 from laneb.storage.lease import Lease
+from laneb.storage.work_dir import LOCK
 from laneb_assets.dagster_internals import BACKFILL_UNDER_WAY, PartitionBackfill
 from laneb_assets.lane import Lane
 from laneb_assets.runs.dead import UNDER_WAY, belongs, end_dead_runs
-
-LOCK = ".laneb_run.lock"
-"""In the work directory: held while `laneb run` is at work there."""
 
 BACKFILL_TAG = "dagster/backfill"
 """By which Dagster joins the runs of a backfill."""

@@ -14,6 +14,7 @@ import click
 from laneb.corpus.state import outputs_of, text_of
 from laneb.plan import planned_runs
 from laneb.settings import Settings, SettingsError, find_knob, load_settings, validate_override
+from laneb.storage.work_dir import make_work_dir
 from laneb.training.launch import training_command
 from laneb.training.trackers import OFF, check_trackers
 from laneb_assets.views.lane_progress import LaneProgress
@@ -33,12 +34,11 @@ def run_command(
     settings = _settings(profile, work_dir, knobs, reset=reset)
     started = time.monotonic()
     _check_input(settings)
+    make_work_dir(settings)
     # Dagster takes most of the start-up, so bad settings are said before it is imported.
     from laneb_assets.home import InstanceError, faults_explained, home_in_use
     from laneb_assets.instance import open_instance
-    from laneb_assets.lane_run.walk import make_work_dir
 
-    make_work_dir(settings)
     instance = open_instance()
     log_path = settings.locations.local_dir / "laneb_run.log"
     try:

@@ -17,7 +17,8 @@ from laneb.places import is_folder_path
 from laneb.settings import Settings, SettingsError
 from laneb.storage.lease import LeaseHeldError
 from laneb.storage.overrides import keep_overrides
-from laneb_assets.automation.runs import LOCK, lane_lease
+from laneb.storage.work_dir import LOCK, make_work_dir
+from laneb_assets.automation.runs import lane_lease
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import Lane
@@ -127,20 +128,6 @@ def _materialized(
         for outcome in side_by_side.materialize(list(stale), before):
             look.forget()
             yield replace(outcome, damage=stale[outcome.step])
-
-
-def make_work_dir(settings: Settings) -> None:
-    """Make the work directory on this machine; a SettingsError says when that is impossible."""
-    try:
-        settings.locations.local_dir.mkdir(parents=True, exist_ok=True)
-        (settings.locations.local_dir / LOCK).touch()
-    except OSError as error:
-        raise SettingsError(
-            [
-                f"{settings.locations.work_dir} can't be written: {error.strerror or error}. Choose another place with "
-                "--work-dir, LANE_B_WORK_DIR or NANOCHAT_BASE_DIR."
-            ]
-        ) from None
 
 
 @contextlib.contextmanager

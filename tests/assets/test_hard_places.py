@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked_laneb import Done
 
 from laneb.settings import load_settings
 from laneb.storage.atomic import write_text
@@ -21,15 +25,32 @@ from laneb_assets.commands.schema import import_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LANEB = [sys.executable, "-m", "laneb_assets.cli"]
+FORKED = Path(__file__).with_name("forked_laneb.py")
 LOG = (
     "Total batch size 128 => gradient accumulation steps: 1\nStep 00000 | Validation bpb: 3.100000\n"
     "Step 00010 | Validation bpb: 1.200000\nMinimum validation bpb: 1.200000\n"
 )
 
 
-def laneb(lane: Any, *arguments: str, cwd: Path | str = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = lane.environment() | {"PYTHONPATH": str(ROOT)} | variables
-    return subprocess.run([*LANEB, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=240)
+def all_of(
+    commands: Sequence[Sequence[str]],
+    environment: Mapping[str, str],
+    *,
+    within: Sequence[str] = (),
+    verbs: str = "",
+    each: Sequence[Mapping[str, str]] = (),
+    **options: Any,
+) -> list[Done]:
+    """Commands, one after another in one Python: how each ended. `each` has what is another in each's environment."""
+    asked = [{"arguments": list(one)} for one in commands]
+    if each:
+        asked = [one | {"environment": dict(other)} for one, other in zip(asked, each, strict=True)]
+    done = subprocess.run(
+        [*within, sys.executable, str(FORKED), *([verbs] if verbs else [])], env=dict(environment),
+        input=json.dumps(asked), capture_output=True, text=True, timeout=240, **options,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return [Done(**one) for one in json.loads(done.stdout)]
 
 
 def through_shell(lane: Any, command: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +66,7 @@ def through_shell(lane: Any, command: str) -> subprocess.CompletedProcess[str]:
         ('"$@" knobs > /dev/full', "laneb: standard output: No space left on device.\n"),
         ('"$@" knobs | head -0', ""),
         ('"$@" knobs depth >&-', ""),
-        ('"$@" doctor >&- 2>&-', ""),
+        ('"$@" profiles >&- 2>&-', ""),
     ],
     ids=["full", "nobody reads", "closed", "both closed"],
 )
@@ -60,49 +81,68 @@ def test_no_home_no_language_an_optimized_python_and_a_strict_umask_change_nothi
     log.write_text(LOG, encoding="utf-8")
     bare = {"PATH": os.environ["PATH"], "LANG": "C", "LC_ALL": "C", "PYTHONOPTIMIZE": "1", "PYTHONPATH": str(ROOT)}
     bare |= {"LANE_B_PROFILE": str(simulated_lane.profile), "DAGSTER_HOME": str(simulated_lane.home)}
-    for arguments in (["doctor"], ["log", str(log), "--json"]):
-        done = subprocess.run(
-            [*LANEB, *arguments], env=bare, cwd="/", capture_output=True, text=True, umask=0o077, timeout=240
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+    commands = (["doctor"], ["log", str(log), "--json"])
+    done = all_of(commands, bare, verbs="doctor,log", cwd="/", umask=0o077)
+    assert [(one.status, one.errors) for one in done] == [(0, ""), (0, "")]
 
 
 SANDBOX = (
-    "mount --bind {root} {root} && mount -o remount,ro,bind {root} && {{ umount /dev/shm 2>/dev/null || true; }} && "
-    "exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+dac_read_search "
-    '--ambient-caps=+dac_read_search --bounding-set=-all,+dac_read_search "$@"'
+    "mount --bind {root} {root} && mount -o remount,ro,bind {root} && mount -t tmpfs -o ro,mode=000 tmpfs /dev/shm && "
+    'exec {become} "$@"'
 )
-"""The checkout can only be read, shared memory is none, and the user is nobody, who may write what is his alone."""
+"""The checkout can only be read, there is no shared memory, and the user may write what is his alone."""
+
+READER = "dac_read_search"
+"""The one right left of root's: the checkout may lie in a folder that only root may enter."""
+
+NOBODY, HIMSELF = (
+    f"setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+{READER} --ambient-caps=+{READER} "
+    f"--bounding-set=-all,+{READER}",
+    "setpriv --inh-caps=-all --ambient-caps=-all --bounding-set=-all",
+)
 
 
-def in_sandbox(*command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    script = SANDBOX.format(root=ROOT)
-    return subprocess.run(
-        ["unshare", "-m", "bash", "-c", script, "bash", *command],
-        env=environment, cwd="/", capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+def sandbox() -> list[str]:
+    """What a command is to begin with. Root becomes nobody; who isn't root is another user than the checkout's already,
+    or, where it is his own, one who may not change it."""
+    root = os.geteuid() == 0
+    namespace = ["unshare", "--mount"] if root else ["unshare", "--user", "--map-root-user", "--mount"]
+    script = SANDBOX.format(root=shlex.quote(str(ROOT)), become=NOBODY if root else HIMSELF)
+    return [*namespace, "bash", "-c", script, "bash"]
+
+
+def no_sandbox() -> str:
+    """Why this machine can't make one; empty where it can."""
+    if not (sys.platform == "linux" and shutil.which("unshare") and shutil.which("setpriv")):
+        return "a checkout that can only be read takes Linux, unshare and setpriv"
+    tried = subprocess.run([*sandbox(), "true"], capture_output=True, text=True)
+    return f"this machine gives no mount namespace: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 def test_another_user_runs_it_from_a_checkout_that_can_only_be_read_without_shared_memory(
     simulated_lane: Any, tmp_path: Path
 ) -> None:
-    if not (hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("setpriv") and shutil.which("unshare")):
-        pytest.skip("takes root, unshare and setpriv")
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    for folder in (mine, simulated_lane.home):
-        os.chown(folder, 65534, 65534)
-    environment = simulated_lane.environment() | {"PYTHONPATH": str(ROOT), "LANE_B_WORK_DIR": str(mine / "w")}
-    if in_sandbox("true", environment=environment).returncode:
-        pytest.skip("no namespaces here")
-    done = in_sandbox(*LANEB, "doctor", environment=environment)
-    assert (done.returncode, done.stderr) == (0, "")
-    # Its own data's place, the checkout and somebody else's folder: a sentence each.
-    for place in (ROOT / "data" / "w", simulated_lane.folder / "corpus"):
-        environment["LANE_B_WORK_DIR"] = str(place)
-        done = in_sandbox(*LANEB, "run", environment=environment)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert str(place) in done.stderr
+    if why := no_sandbox():
+        pytest.skip(why)
+    mine, others = tmp_path / "mine", tmp_path / "others"
+    for folder in (mine, others):
+        folder.mkdir()
+    if os.geteuid() == 0:
+        for folder in (mine, simulated_lane.home):
+            os.chown(folder, 65534, 65534)
+    else:
+        others.chmod(0o555)
+    environment = simulated_lane.environment() | {"PYTHONPATH": str(ROOT), "TMPDIR": str(mine)}
+    # Its own place, then, a sentence each: the checkout, and somebody else's folder.
+    places = [mine / "w", ROOT / "data" / "w", others]
+    doctor, *refused = all_of(
+        [["doctor"], ["run"], ["run"]], environment, within=sandbox(), verbs="doctor,run", cwd="/",
+        each=[{"LANE_B_WORK_DIR": str(place)} for place in places],
+    )  # fmt: skip
+    assert (doctor.status, doctor.errors) == (0, "")
+    for place, done in zip(places[1:], refused, strict=True):
+        assert (done.status, done.errors.count("\n")) == (2, 1), done.errors
+        assert str(place) in done.errors
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
@@ -130,16 +170,16 @@ def test_what_is_no_file_is_neither_read_as_one_nor_replaced_by_one(
     assert (place.stat().st_mode, place.stat().st_ino) == (before.st_mode, before.st_ino)
 
 
-@pytest.mark.parametrize("verb", ["doctor", "run", "summary", "report", "watch"])
-def test_a_work_directory_of_5000_characters_is_one_sentence(simulated_lane: Any, verb: str) -> None:
-    done = laneb(simulated_lane, verb, *(["--once"] if verb == "watch" else []), LANE_B_WORK_DIR="/tmp/" + "w" * 5000)
-    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr[-600:]
-    assert "File name too long" in done.stderr and len(done.stderr) < 700
-
-
-def test_a_work_directory_that_is_a_file_is_one_sentence(simulated_lane: Any) -> None:
-    done = laneb(simulated_lane, "run", LANE_B_WORK_DIR=str(simulated_lane.profile))
-    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr[-600:]
+def test_a_work_directory_that_no_file_system_can_have_is_one_sentence(simulated_lane: Any) -> None:
+    verbs = [["doctor"], ["run"], ["summary"], ["report"], ["watch", "--once"], ["run"]]
+    long, a_file = str(simulated_lane.folder / ("w" * 5000)), str(simulated_lane.profile)
+    each = [{"LANE_B_WORK_DIR": place} for place in [long] * 5 + [a_file]]
+    *done, in_a_file = all_of(verbs, simulated_lane.environment() | {"PYTHONPATH": str(ROOT)}, each=each)
+    for verb, one in zip(verbs, done, strict=False):
+        assert one.status in (1, 2) and one.errors.count("\n") == 1, (verb, one.errors[-600:])
+        assert "File name too long" in one.errors and len(one.errors) < 700
+    assert in_a_file.status == 2 and in_a_file.errors.count("\n") == 1, in_a_file.errors[-600:]
+    assert f"{a_file} can't be written" in in_a_file.errors
 
 
 def test_broken_overrides_name_the_reset_that_drops_them(simulated_lane: Any) -> None:

@@ -147,9 +147,9 @@ def test_a_pipe_or_socket_is_refused_and_passed_over_in_a_folder(tmp_path: Path,
     assert documents(tmp_path) == ["text"]
 
 
-def test_a_name_too_long_for_a_file_is_a_sentence() -> None:
+def test_a_name_too_long_for_a_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="File name too long"):
-        open_corpus("/tmp/" + "x" * 5000)
+        open_corpus(str(tmp_path / ("x" * 5000)))
 
 
 def test_a_work_directory_within_the_corpus_is_refused(tmp_path: Path) -> None:

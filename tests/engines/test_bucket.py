@@ -21,7 +21,8 @@ from laneb.settings import load_settings
 from laneb.storage import shared
 from laneb.storage.lease import Lease
 from laneb.storage.results import read_results, results_fingerprint
-from laneb_assets.automation.runs import LOCK, busy
+from laneb.storage.work_dir import LOCK
+from laneb_assets.automation.runs import busy
 from laneb_assets.commands.results import import_command
 from laneb_assets.lane_run.steps import Step
 from laneb_assets.lane_run.walk import run_lane

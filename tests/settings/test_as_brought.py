@@ -17,8 +17,6 @@ from laneb.training.estimate import estimate
 from laneb.training.schedule import evaluation_count, evaluation_steps
 from laneb.training.surface import read_surface
 
-HOME = {"HOME": "/home/ada", "SCRATCH": "/scratch"}
-
 
 @pytest.mark.parametrize(
     "given",
@@ -66,8 +64,8 @@ def test_numbers_and_names_lose_their_quotation_marks_and_arguments_keep_theirs(
 def test_a_profiles_places_are_filled_in_and_lie_beside_it(tmp_path: Path) -> None:
     profile = tmp_path / "mine.toml"
     profile.write_text('[places]\nbase_dir = "${SCRATCH}/data"\nwork_dir = "here"\n', encoding="utf-8")
-    at = load_settings(str(profile), environ=HOME, overrides={}).locations
-    assert (at.base_dir, at.work_dir) == (Path("/scratch/data"), tmp_path / "here")
+    at = load_settings(str(profile), environ={"SCRATCH": str(tmp_path / "scratch")}, overrides={}).locations
+    assert (at.base_dir, at.work_dir) == (tmp_path / "scratch" / "data", tmp_path / "here")
 
 
 TEXT = 'description = "gr\u00f6\u00dfer"\n[model]\ndepth = 3\n'
