@@ -12,13 +12,14 @@ from pathlib import Path
 from laneb.brought import place, shortened, unquoted
 from laneb.places import checkout_root
 from laneb.settings import SettingsError
+from laneb.storage.atomic import is_full, why_unwritable
 
 CONFIG = "dagster.yaml"
 WRITING_SECONDS = 1.0
 """A run that is at work holds a file for a moment; what is held longer is the one that an error was about."""
 
-LITTLE_ROOM = 1 << 16
-"""Bytes that SQLite needs beside its files before it says anything of a full disk."""
+LITTLE_ROOM = 1 << 17
+"""Bytes that SQLite may need beside its files."""
 
 PATIENCE_SECONDS = 5.0
 """How long another process may hold a file before it counts as locked, as for SQLite itself."""
@@ -172,7 +173,8 @@ def _sqlite_fault(text: str, home: Path, file: Path | None = None) -> str:
             f"{file} is locked by another process: wait until it is done (laneb ui, dagster dev, a copy under way) or "
             "end it, then run it again."
         )
-    if "full" in text or _no_room(home):
+    # SQLite calls a full disk an I/O error where it is its shared memory that finds no room.
+    if "full" in text or is_full(why_unwritable(home, LITTLE_ROOM)):
         return _full(home)
     if "malformed" in text or "not a database" in text:
         return (
@@ -190,11 +192,6 @@ def _unwritable(file: Path, home: Path, why: str) -> str:
         f"{file} can't be written ({why.lower()}), and Dagster keeps its history there. Make it writable. "
         f"{_elsewhere(home)}"
     )
-
-
-def _no_room(home: Path) -> bool:
-    disk = os.statvfs(home)
-    return disk.f_bavail * disk.f_frsize < LITTLE_ROOM
 
 
 def _full(home: Path) -> str:

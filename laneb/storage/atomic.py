@@ -72,9 +72,26 @@ def replace_file(path: Path, data: bytes) -> None:
             temporary.unlink()
 
 
-def is_full(error: BaseException) -> bool:
+def is_full(error: BaseException | None) -> bool:
     """Whether a place has no room left: on its disk, of its quota, or of what a file may have."""
     return isinstance(error, OSError) and error.errno in _NO_SPACE
+
+
+def why_unwritable(folder: Path, size: int) -> OSError | None:
+    """Why a file of so many bytes can't be written in a folder; None where it can."""
+    probe = folder / f".{uuid.uuid4().hex}.probe"
+    try:
+        # Buffered: a disk that takes a part of it takes it without an error.
+        with probe.open("wb") as file:
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return None
 
 
 def remedy(error: OSError, wanted: float | None = None) -> str:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from laneb.records.base import DamagedError, sealed_json, unsealed_json
 from laneb.records.runs import RunResult
-from laneb.storage.atomic import remedy, write_text
+from laneb.storage.atomic import remedy, why_unwritable, write_text
 from laneb.storage.checksums import file_checksum
 from laneb.training.spec import RunSpec
 
@@ -173,17 +173,8 @@ def unwritable(path: Path, error: OSError) -> ValueError:
 
 def unwritable_now(run_dir: Path) -> str | None:
     """What to say of a directory that a little can't be written to, as a disk that a run has filled; None: it can."""
-    probe = run_dir / f".{EVENTS}.probe"
-    try:
-        with probe.open("wb", buffering=0) as file:
-            file.write(bytes(_PROBE_BYTES))
-            os.fsync(file.fileno())
-    except OSError as error:
-        return str(unwritable(run_dir, error))
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink()
-    return None
+    error = why_unwritable(run_dir, _PROBE_BYTES)
+    return None if error is None else str(unwritable(run_dir, error))
 
 
 def events_size(run_dir: Path) -> int:

@@ -200,3 +200,30 @@ def test_a_disk_that_fills_up_during_a_run_and_a_damaged_file_lose_nothing(
     outcomes = lane.run()
     assert {outcome.state for outcome in outcomes} == {"done", "up to date"}
     assert not any(outcome.numbers.get("runs_trained") for outcome in outcomes)
+
+
+FULL = """
+import resource, sqlite3, sys
+from pathlib import Path
+from laneb_assets.home import faults_explained
+home = Path(sys.argv[1])
+sqlite3.connect(home / "runs.db").close()
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+try:
+    with faults_explained(home):
+        if sys.argv[2] == "written":
+            sqlite3.connect(home / "runs.db").executescript(
+                "CREATE TABLE a (b); INSERT INTO a VALUES (zeroblob(99999))"
+            )
+        # What SQLite says where its write-ahead log's shared memory finds no room.
+        raise sqlite3.OperationalError("disk I/O error")
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("where", ["written", "shared memory"])
+def test_a_full_disk_is_said_as_that_whatever_sqlite_calls_it(tmp_path: Path, where: str) -> None:
+    command = [sys.executable, "-c", FULL, str(tmp_path), where]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith(f"no room left on the disk of DAGSTER_HOME {tmp_path}: make some")
