@@ -22,7 +22,6 @@ def test_a_disk_that_fills_up_is_said_at_each_stage_and_with_room_made_the_lane_
     if why := mounting_fails():
         pytest.skip(f"a disk of a stated size takes a mount in a user namespace: {why}")
     lane = finished_simulated_lane
-    assert [outcome.error for outcome in lane.run() if outcome.state == "failed"] == []
     expected = json.loads(json.dumps(answer_of(lane.profile, timed=False)))
     # What each stage makes is taken away, so that it is made again: shards, a run with its log, rows, the answer.
     at = lane.settings.locations
@@ -32,7 +31,7 @@ def test_a_disk_that_fills_up_is_said_at_each_stage_and_with_room_made_the_lane_
         path.unlink()
     lane.store.run_path("baseline_s41").unlink()
     command = [*NAMESPACE, sys.executable, str(Path(__file__).with_name("full_disk.py"))]
-    command += [str(lane.folder), str(lane.profile), "data", str(16 << 10), "4"]
+    command += [str(lane.folder), str(lane.profile), "data", str(16 << 10), "8"]
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         command, env=lane.environment() | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=300

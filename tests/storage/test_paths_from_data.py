@@ -71,13 +71,7 @@ def test_a_record_whose_path_leads_out_is_damaged(tmp_path: Path, path: str) -> 
 
 def test_a_buckets_keys_are_fetched_into_their_folder_alone(tmp_path: Path) -> None:
     run = UPath(f"memory://{tmp_path.name}/w/runs/d1_i12_s41")
-    keys = [
-        "checkpoint/step_00000005.pt",
-        "checkpoint/../../../escaped.pt",
-        "checkpoint/..\\escaped.pt",
-        "checkpoint//x.pt",
-    ]
-    for key in keys:
+    for key in ("step_00000005.pt", "../../../escaped.pt", "..\\escaped.pt", "/x.pt"):
         run.fs.store[f"{run.path}/checkpoint/{key}"] = run.fs.open(f"/{tmp_path.name}/content", "wb")
     assert names_below(run / "checkpoint") == ["step_00000005.pt"]
     target = tmp_path / "a" / "scratch" / "run"

@@ -173,7 +173,7 @@ with Warehouse(Path(sys.argv[1])).connect(read_only=True) as connection:
     sys.stdin.read()
 """
 
-WRITER = """
+SECOND = """
 import sys
 from pathlib import Path
 from laneb.storage.schema_table import row_from_values
@@ -188,13 +188,13 @@ def test_a_writer_waits_for_those_that_read_and_lets_nobody_else_in_before_it(wa
         command = [sys.executable, "-c", script, str(warehouse.path)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        assert script == WRITER or process.stdout.readline() == "asks\n"
+        assert script == SECOND or process.stdout.readline() == "asks\n"
         return process
 
     warehouse.upsert("tiny", [row()], ["f1"], skip_existing=True)
     reads = started(READER)
     assert reads.stdout is not None and reads.stdout.readline() == "[(1,)]\n"
-    writes, turn = started(WRITER), FileLock(warehouse.path.with_name(f".{warehouse.path.name}.lock"))
+    writes, turn = started(SECOND), FileLock(warehouse.path.with_name(f".{warehouse.path.name}.lock"))
     while writes.poll() is None:
         try:
             turn.acquire(timeout=0)
