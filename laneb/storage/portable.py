@@ -50,7 +50,7 @@ def resolved_run(role: str, result: RunResult, at: Locations) -> RunResult:
         folder = at.baseline_results_dir if role.startswith("baseline_") else at.log_dir
         path = result.log_path if role.startswith("imported_") else str(folder / _name(result.log_path))
     else:
-        path = str(_within(at.work_dir, result.log_path))
+        path = str(at.work_dir / _within(at.work_dir, result.log_path))
     return result.model_copy(update={"log_path": path})
 
 
@@ -64,20 +64,20 @@ def here(row: CandidateRow, at: Locations) -> CandidateRow:
 
 def _corpus_folder(path: str, at: Locations) -> Path:
     if not _is_whole(path):
-        return Path(_within(at.base_dir, path))
+        return at.base_dir / _within(at.base_dir, path)
     made_here = Path(path).parent.parts[-2:] == at.corpus_dir.parts[-2:]
     return at.corpus_dir / Path(path).name if made_here else Path(path)
 
 
-def _within(folder: AnyPath, path: str) -> AnyPath:
-    """A relative path in a folder, which it may not leave.
+def _within(folder: AnyPath, path: str) -> str:
+    """A relative path that does not leave a folder.
 
     Raises:
         StorageError: it would; no file that was written here says that.
     """
     if "\0" in path or ".." in PurePosixPath(path.replace("\\", "/")).parts:
         raise StorageError(f"{shortened(repr(path))} leads out of {folder}. `laneb run` makes what says so again.")
-    return folder / path
+    return path
 
 
 def _below(path: str, folder: AnyPath) -> str:
