@@ -90,7 +90,7 @@ def infer(
     )  # fmt: skip
     ratio = None if solution.tokens is None else solution.tokens / n_scaling
     reach = estimate.reach(inference.reach_probability)
-    confirmation = _confirm(ratio, reach, n_scaling, inference)
+    confirmation = _confirm(ratio, reach, estimate, inference)
     least = least_expected_time(estimate.lane, [*runs, *joined_baselines(calibration, baselines)])
     feasible = solution.tokens is not None and solution.tokens <= limit
     return Inference(
@@ -178,15 +178,14 @@ def _calibration_fields(calibration: Calibration, fixed: LossCurve) -> dict[str,
 
 
 def _finals_fields(estimate: RatioEstimate) -> dict[str, object]:
-    solved = estimate.ratio is not None
-    low, high = estimate.ratio_interval
+    low, high = _ends(estimate.ratio_interval, 1)
     return {
         "finals_target_tokens": estimate.tokens,
         "finals_target_param_data_ratio": estimate.ratio,
         "finals_goal": estimate.goal,
         "finals_baseline_tokens": estimate.lane.target.baseline_tokens,
-        "finals_ratio_low": _known(low) if solved else None,
-        "finals_ratio_high": _known(high) if solved else None,
+        "finals_ratio_low": low,
+        "finals_ratio_high": high,
         "finals_interval_method": estimate.interval_method,
         "finals_interval_weak": estimate.weak,
         "finals_alpha": estimate.curve.alpha,
@@ -204,7 +203,7 @@ def _finals_fields(estimate: RatioEstimate) -> dict[str, object]:
 
 
 def _interval_fields(prefix: str, solution: Solution, n_scaling: int) -> dict[str, object]:
-    low, high = (_known(end / n_scaling) if solution.tokens is not None else None for end in solution.interval)
+    low, high = _ends(solution.interval, n_scaling)
     return {f"{prefix}ratio_low": low, f"{prefix}ratio_high": high}
 
 
@@ -212,12 +211,12 @@ def _reach_fields(
     estimate: RatioEstimate, reach: Reach, ratio: float | None, confirmation: float | None
 ) -> dict[str, object]:
     found = reach.tokens is not None
-    low, high = (_known(end / estimate.n_scaling_params) for end in reach.interval)
+    interval = _ends(reach.interval, estimate.n_scaling_params)
     return {
         "reach_probability": reach.probability,
         "reach_tokens": reach.tokens,
         "reach_ratio": None if reach.tokens is None else reach.tokens / estimate.n_scaling_params,
-        "reach_ratio_interval": (low, high) if found else None,
+        "reach_ratio_interval": interval if found else None,
         "inferred_reach_probability": None if ratio is None else estimate.reach_probability(ratio),
         "confirmation_reach_probability": None if confirmation is None else estimate.reach_probability(confirmation),
     }
@@ -245,25 +244,34 @@ class Confirmation:
     warning: str = ""
 
 
-def _confirm(ratio: float | None, reach: Reach, n_scaling: int, knobs: InferenceKnobs) -> Confirmation:
+def _confirm(ratio: float | None, reach: Reach, estimate: RatioEstimate, knobs: InferenceKnobs) -> Confirmation:
     """1.05 times the inferred ratio; or, by LANE_B_CONFIRMATION_RULE=reach, the one that a new run reaches."""
     by_factor = None if ratio is None else CONFIRMATION_FACTOR * ratio
     if knobs.confirmation_rule == "factor" or ratio is None:
         return Confirmation(by_factor, knobs.confirmation_rule)
     if reach.tokens is None:
-        return Confirmation(
-            by_factor,
-            "factor",
+        why = (
             f"no horizon near the calibrated ones lets a new run reach the threshold with probability "
-            f"{reach.probability:g}, so the confirmation trains at {CONFIRMATION_FACTOR:g} times the inferred ratio",
+            f"{reach.probability:g}"
+            if estimate.lane.levels.spreads_measured
+            else "nothing measures how runs scatter"
         )
-    return Confirmation(reach.tokens / n_scaling, "reach")
+        return Confirmation(
+            by_factor, "factor", f"{why}, so the confirmation trains at {CONFIRMATION_FACTOR:g} times the ratio"
+        )
+    return Confirmation(reach.tokens / estimate.n_scaling_params, "reach")
 
 
 def joined_baselines(calibration: Calibration, baselines: Sequence[RunResult]) -> list[RunResult]:
     """The baselines whose finals are points of the curve."""
     points = {(point.seed, point.tokens) for point in calibration.points}
     return [run for run in baselines if (run.seed, run.tokens) in points]
+
+
+def _ends(interval: tuple[float, float], unit: float) -> tuple[float | None, float | None]:
+    """An interval's ends, null where it is open upwards; both where nothing bounds it, or there is no answer."""
+    low, high = interval
+    return (None, None) if (low, high) == (0.0, math.inf) else (low / unit, _known(high / unit))
 
 
 def _known(value: float) -> float | None:

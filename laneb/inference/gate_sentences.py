@@ -159,12 +159,19 @@ def near_it(facts: Facts) -> str:
 
 def interval(facts: Facts) -> str:
     scaling = facts.estimate.n_scaling_params
+    if facts.solution.tokens is None:
+        return "without a ratio there is no interval"
+    if facts.solution.interval == (0.0, float("inf")):
+        return "no interval: the finals do not bound the ratio, or do not measure their own scatter"
     low, high = (end / scaling for end in facts.solution.interval)
     return f"95 % interval of the ratio {low:.4g} to {high:.4g}" + (" (weak)" if facts.estimate.weak else "")
 
 
 def more_seeds(facts: Facts) -> str:
-    return "More seeds at each horizon narrow it (LANE_B_CALIB_SEEDS)."
+    if facts.solution.tokens is None:
+        return "Calibrate as `solved` says."
+    what = "narrow it" if facts.solution.interval[0] > 0 else "bound it"
+    return f"More seeds at each horizon {what} (LANE_B_CALIB_SEEDS)."
 
 
 def warmdown_pays(facts: Facts) -> str:

@@ -76,6 +76,11 @@ class Lane:
         inside = self.bracketed or self.tokens is None
         return self.estimate.bend if inside else self.curve.alpha
 
+    @property
+    def interval_measured(self) -> bool:
+        """The finals measure what the interval rests on: the noise, and the seeds' spread unless that cancels."""
+        return not self.levels.noise_assumed and (self.target.from_baselines or not self.levels.seeds_assumed)
+
     def gap(self, tokens: Floats) -> LossEstimate:
         """Estimated loss at `tokens` [g] less the target."""
         found = self.estimate(tokens)

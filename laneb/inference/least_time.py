@@ -52,10 +52,11 @@ def least_expected_time(lane: Lane, runs: Sequence[RunResult]) -> LeastTime | No
         runs: finished runs with their validation curves.
 
     Returns:
-        None where no run has a curve, or the least lies at the end of what the finals speak of.
+        None where no run has a curve, the finals do not measure how runs scatter, or the least lies at the end of what
+        they speak of.
     """
     shape = excess_of(runs)
-    if shape is None:
+    if shape is None or not lane.levels.spreads_measured:
         return None
     limit = lane.extrapolation_limit
     grid = np.geomspace(lane.estimate.first / limit, lane.estimate.last * limit, GRID)

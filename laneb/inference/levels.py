@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 ASSUMED_SEED_SD = 0.0015
-"""Seed effect where a lane has one seed, as a share of the loss. Measured: 1.34 of 930 milli-bpb, and 4 of 2,800."""
+"""Seed effect where a lane has one seed, as a share of the loss: 1.34 of 930 milli-bpb once, 4 of 2,800 another time.
+It weighs finals against each other and stands in no interval and no probability, for lanes differ by factors."""
 ASSUMED_NOISE_SD = 0.00035
-"""Noise within a seed where nothing measures it, as a share of the loss. Measured: 0.32 of 930 milli-bpb."""
+"""Noise within a seed where nothing measures it, as a share of the loss: 0.32 of 930 milli-bpb once. Likewise."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ class SeedSpread:
     freedom: float
     noise_share: float
     origin: Literal["measured", "assumed", "in_noise"]
-    """"assumed": there is one seed. "in_noise": seeds and horizons do not overlap, so the scatter within a horizon
-    holds both and stands for both."""
+    """"assumed": there is one seed. "in_noise": seeds and horizons do not overlap, so the scatter within a horizon,
+    or about the curve, holds both and stands for both."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,11 @@ class Levels:
     def seeds_assumed(self) -> bool:
         """One seed: the spread over seeds is assumed, not measured."""
         return self.seeds.origin == "assumed"
+
+    @property
+    def spreads_measured(self) -> bool:
+        """Both variances come from the finals, so that a probability may rest on them."""
+        return not self.noise_assumed and not self.seeds_assumed
 
     def variance(self, contrast: Floats) -> tuple[Floats, Floats]:
         """Variance and degrees of freedom of estimates `contrast @ losses`, contrasts [g, n].
@@ -222,7 +228,7 @@ def estimate_levels(cells: Cells, curve: LossCurve) -> Levels:
             noise_share=float((effect_weights**2).sum()) / (seeds - 1),
             origin="measured",
         )
-    elif seeds > 1 and freedom > 0:
+    elif seeds > 1 and np.isfinite(noise.freedom):
         spread = SeedSpread(mean_square=0.0, freedom=1.0, noise_share=0.0, origin="in_noise")
     else:
         assumed = (ASSUMED_SEED_SD * _typical(cells)) ** 2

@@ -28,7 +28,7 @@ class RatioEstimate:
 
     ratio: float | None
     ratio_interval: tuple[float, float]
-    """At the confidence asked for: (0, inf) where the data bound nothing."""
+    """At the confidence asked for: (0, inf) where the data bound nothing, or do not measure their own noise."""
     tokens: float | None
     status: SolveStatus
     bracketed: bool
@@ -59,14 +59,14 @@ class RatioEstimate:
     """(tokens, loss of the mean seed) per horizon."""
     interval_method: str
     weak: bool
-    """The interval rests on assumed or hardly measured spreads."""
+    """There is no interval, an open one, or one on hardly measured spreads."""
     lane: Lane = field(repr=False, compare=False)
     """The fit itself, which further questions are put to."""
     n_scaling_params: int = field(repr=False, compare=False)
     seed_effects: Mapping[int, float] = field(default_factory=dict)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The ratio's confidence interval at a level between 0 and 1; (0, inf) without an answer.
+        """The ratio's confidence interval at a level between 0 and 1; (0, inf) without an answer or a measured noise.
 
         Raises:
             ValueError: a level that is no number between 0 and 1.
@@ -84,13 +84,16 @@ class RatioEstimate:
         probability = checked_number("probability", probability, above=0, below=1)
         return reach_horizon(self.lane, probability, checked_number("level", level, above=0, below=1))
 
-    def reach_probability(self, ratio: float) -> float:
-        """How likely a run of a new seed that is finished at a ratio reaches the threshold.
+    def reach_probability(self, ratio: float) -> float | None:
+        """How likely a run of a new seed that is finished at a ratio reaches the threshold; None where the finals do
+        not measure how runs scatter.
 
         Raises:
             ValueError: a ratio that is no positive number.
         """
         tokens = checked_number("ratio", ratio, above=0) * self.n_scaling_params
+        if not self.lane.levels.spreads_measured:
+            return None
         return float(reach_probability(self.lane, np.array([tokens]))[0])
 
 
@@ -182,7 +185,7 @@ def infer_ratio(
         levels=tuple(zip(cells.horizons.tolist(), levels.level.tolist(), strict=True)),
         interval_method=method,
         weak=not levels.effects_told
-        or levels.noise_assumed
+        or not lane.interval_measured
         or len(cells.seeds) < 3
         or not math.isfinite(interval[1])
         or interval[0] <= 0,
@@ -193,22 +196,21 @@ def infer_ratio(
 
 
 def interval_of(lane: Lane, confidence: float) -> tuple[float, float]:
-    """The interval of a lane's horizon [tokens]; (0, inf) without one."""
-    if lane.tokens is None:
+    """The interval of a lane's horizon [tokens]; (0, inf) without one.
+
+    Where the finals do not measure their own noise there is none: on an assumed one a "95 %" interval covers 69 % where
+    runs are twice as noisy, and no widening covers 93 to 97 % at once and twice the noise (docs/method.md).
+    """
+    if lane.tokens is None or not lane.interval_measured:
         return 0.0, math.inf
     return horizon_interval(lane.tokens, lane.gap, lane.levels, lane.estimate.prior_variance, confidence)
 
 
 def interval_method(lane: Lane) -> str:
     """How a lane's interval comes about, in a word."""
-    if lane.tokens is None:
+    if lane.tokens is None or not lane.interval_measured:
         return "none"
-    words = ["t_inversion"]
-    if lane.target.from_baselines:
-        words.append("contrast")
-    if lane.levels.seeds_assumed:
-        words.append("assumed_seed_sd")
-    return "_".join(words)
+    return "t_inversion_contrast" if lane.target.from_baselines else "t_inversion"
 
 
 def own_exponent(lane: Lane, confidence: float) -> tuple[LossCurve | None, tuple[float, float]]:
@@ -255,7 +257,8 @@ def _warnings(lane: Lane, own: LossCurve | None, interval: tuple[float, float], 
         found.append(f"two horizons can't tell the exponent; {lane.curve.alpha:g} is assumed between them")
     elif lane.curve.alpha_at_bound:
         found.append(f"the fitted exponent {lane.curve.alpha:.3g} stands at the end of its range {ALPHA_BOUNDS}")
-    if lane.tokens is not None and not (interval[0] > 0 and math.isfinite(interval[1])):
+    bounded = interval[0] > 0 and math.isfinite(interval[1])
+    if lane.tokens is not None and lane.interval_measured and not bounded:
         found.append(
             f"the {confidence:.0%} interval of the horizon is open ({interval[0]:.4g} to {interval[1]:.4g} "
             f"tokens): the threshold is not told from the levels around it. Calibrate with more seeds."
@@ -305,20 +308,20 @@ def _scatter(lane: Lane) -> list[str]:
             "a longer horizon has the higher level somewhere; neighbours were pooled to keep the curve falling"
         )
     seeds = len(levels.cells.seeds)
+    none = "" if lane.interval_measured else ", so there is no interval"
     if seeds == 1:
-        found.append(
-            f"one seed: the spread over seeds is assumed ({levels.seed_sd:.4g}), so the interval is weak. "
-            f"Calibrate with 3 seeds (LANE_B_CALIB_SEEDS)."
-        )
+        what = "how runs scatter" if levels.noise_assumed else "the spread over seeds"
+        of_new = none or ", so nothing is said of what a run of a new seed will do"
+        found.append(f"one seed: nothing measures {what}{of_new}. Calibrate with 3 seeds (LANE_B_CALIB_SEEDS).")
     elif not levels.effects_told:
         found.append(
-            "seeds and horizons do not overlap, so seed effects can't be told. Use the same seeds at each horizon."
+            f"seeds and horizons do not overlap, so seed effects can't be told{none}. Use the same seeds "
+            f"at each horizon."
         )
-    elif levels.noise_assumed:
+    elif none:
         found.append(
-            f"as many levels and seed effects as finals: nothing measures the noise within a seed, "
-            f"{levels.noise_sd:.2g} is assumed, so the interval is weak. Calibrate with one seed more "
-            f"(LANE_B_CALIB_SEEDS)."
+            f"as many levels and seed effects as finals: nothing measures the noise within a seed{none}. Calibrate "
+            f"with one seed more (LANE_B_CALIB_SEEDS)."
         )
     elif seeds == 2:
         found.append("two seeds: their spread has one degree of freedom, so the interval is wide and weak")

@@ -36,7 +36,7 @@ class Reach:
 
     probability: float
     tokens: float | None
-    """None where it lies outside the horizons that the finals speak of."""
+    """None where it lies outside the horizons that the finals speak of, or they do not measure how runs scatter."""
     interval: tuple[float, float]
     """Confidence interval of the horizon at which the true probability is that; (0, inf) where nothing bounds it."""
 
@@ -76,6 +76,8 @@ def reach_horizon(lane: Lane, probability: float, confidence: float) -> Reach:
         z sd(run) below the threshold, so the studentized margin follows a noncentral t, which is inverted.
     """
     estimate = lane.estimate
+    if not lane.levels.spreads_measured:
+        return Reach(probability, None, (0.0, math.inf))
     low, high = estimate.first / lane.extrapolation_limit, estimate.last * lane.extrapolation_limit
     tokens = _first_at(lambda grid: reach_probability(lane, grid), probability, low, high)
     if not low < tokens < high:

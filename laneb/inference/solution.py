@@ -59,13 +59,15 @@ def solution_at_fixed_alpha(estimate: RatioEstimate, curve: LossCurve, confidenc
     first, last = float(levels.cells.horizons[0]), float(levels.cells.horizons[-1])
     if horizon.tokens is None:
         return Solution("fixed_alpha", None, horizon.status, (0.0, math.inf), curve.alpha, None)
+    factor = max(1.0, horizon.tokens / last, first / horizon.tokens)
+    if not levels.spreads_measured:
+        return Solution("fixed_alpha", horizon.tokens, "ok", (0.0, math.inf), curve.alpha, factor)
     held = Estimator(levels, curve, HELD)
 
     def gap(tokens: Floats) -> LossEstimate:
         found = held.on_curve(tokens)
         return LossEstimate(found.loss - threshold, found.weights, found.prior_weight)
 
-    factor = max(1.0, horizon.tokens / last, first / horizon.tokens)
     told = estimate.lane.estimate
     off = told.exponent_variance + (told.curve.alpha - curve.alpha) ** 2
     interval = horizon_interval(horizon.tokens, gap, levels, off, confidence)

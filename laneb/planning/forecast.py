@@ -20,6 +20,7 @@ from laneb.training.estimate import estimate
 from laneb.training.spec import RunSpec
 
 if TYPE_CHECKING:
+    from laneb.inference.ratio import RatioEstimate
     from laneb.plan import Sections
     from laneb.records.runs import RunResult
     from laneb.training.surface import Surface
@@ -56,7 +57,7 @@ def plan_of(settings: Sections, runs: Sequence[RunResult] = (), *, neighbours: b
     return Plan(
         timestamp_utc=utc_now(),
         assumed_from=_source(settings, len(runs) if like else 0),
-        problems=(*design_problems(settings), *_hopeless(forecasts[0])),
+        problems=(*design_problems(settings), *_hopeless(forecasts[0], design)),
         forecasts=forecasts,
         next_step=next_step(settings, design, runs) if like else None,
         surface=surface.model_dump(mode="json"),
@@ -94,11 +95,16 @@ def design_problems(settings: Sections) -> list[str]:
     return problems
 
 
-def _hopeless(forecast: Forecast) -> list[str]:
+def _hopeless(forecast: Forecast, design: Design) -> list[str]:
     """Why even a large gain would hardly be seen, although nothing forbids it; a sentence with what to do."""
     if forecast.seeds < 2:
         return []
     if forecast.half_width is None:
+        if not _lane(design, 0).lane.interval_measured:
+            return [
+                "no interval is expected of this design: as many levels and seed effects as finals leave nothing that "
+                "measures how runs scatter. Calibrate with one seed more (LANE_B_CALIB_SEEDS)"
+            ]
         return [
             "no ratio is expected of this design: the threshold lies too far from the calibrated horizons. Calibrate "
             "nearer to it (LANE_B_CALIB_ITERS)"
@@ -176,11 +182,16 @@ def _half_width(design: Design) -> float | None:
     """Median over lanes that stop at the inference."""
     widths = []
     for number in range(LANES):
-        answer = Runs(design, np.random.default_rng([7, number])).inferred()
+        answer = _lane(design, number)
         low, high = answer.ratio_interval
         if answer.ratio is not None and math.isfinite(high):
             widths.append((high - low) / (2 * answer.ratio))
     return median(widths) if len(widths) > LANES // 2 else None
+
+
+def _lane(design: Design, number: int) -> RatioEstimate:
+    """What is inferred of one lane of the design."""
+    return Runs(design, np.random.default_rng([7, number])).inferred()
 
 
 def _power(design: Design, gain: float, pairs: int) -> float | None:

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from laneb.plan import Sections
 
 
+NO_INTERVAL = 1.0
+"""Half width over the ratio of an interval that would tell nothing."""
+
+
 def next_step(settings: Sections, design: Design, runs: Sequence[RunResult]) -> NextStep | None:
     """One seed or one horizon more, whichever narrows the interval most per second; None where neither does.
+
+    Where the finals give no interval yet, because they do not measure their own noise, a step that gives one counts as
+    narrowing it from 100 %: as wide as the ratio itself.
 
     The runs to come are put where the fitted curve expects them, with the spread that the runs so far have; then the
     ratio is inferred anew from all.
@@ -36,9 +43,9 @@ def next_step(settings: Sections, design: Design, runs: Sequence[RunResult]) -> 
         now = _answer(design, done_points(done), settings)
     except ValueError:
         return None
-    width = _half_width(now)
-    if width is None:
+    if now.ratio is None:
         return None
+    width = _half_width(now)
     best: NextStep | None = None
     for key, value, cells, what in _steps(settings, design, now):
         added = [cell for cell in cells if cell not in done]
@@ -48,7 +55,7 @@ def next_step(settings: Sections, design: Design, runs: Sequence[RunResult]) -> 
             then = _half_width(_answer(design, points, settings))
         except ValueError:
             continue
-        if not added or then is None or then >= width:
+        if not added or then is None or then >= (NO_INTERVAL if width is None else width):
             continue
         step = NextStep(key=key, value=value, what=what, train_sec=seconds, half_width_now=width, half_width_then=then)
         if best is None or _per_second(step) > _per_second(best):
@@ -57,7 +64,8 @@ def next_step(settings: Sections, design: Design, runs: Sequence[RunResult]) -> 
 
 
 def _per_second(step: NextStep) -> float:
-    return (step.half_width_now - step.half_width_then) / step.train_sec
+    now = NO_INTERVAL if step.half_width_now is None else step.half_width_now
+    return (now - step.half_width_then) / step.train_sec
 
 
 Cells = list[tuple[int, int]]

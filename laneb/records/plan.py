@@ -32,7 +32,8 @@ class NextStep(Record):
     what: str
     """Which runs it adds."""
     train_sec: float
-    half_width_now: float
+    half_width_now: float | None
+    """Share of the ratio; None without an interval, where nothing measures the noise."""
     half_width_then: float
 
 

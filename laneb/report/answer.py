@@ -177,7 +177,7 @@ def _before_candidates(inference: Inference) -> Answer:
             "fallback ratio",
         )
     low, high = inference.ratio_low, inference.ratio_high
-    interval = "" if low is None or high is None else f", 95 % {low:.4g} to {high:.4g}"
+    interval = ", no 95 % interval" if low is None or high is None else f", 95 % {low:.4g} to {high:.4g}"
     return Answer(
         "no candidates yet",
         f"No candidates yet: {goal} should be reached with {tokens(inference.inferred_target_tokens or 0)} (ratio "

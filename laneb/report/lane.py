@@ -65,10 +65,11 @@ class Report:
         if inference.inferred_target_param_data_ratio is None:
             return f"no ratio inferred ({inference.solve_status}); candidates train the fallback ratio"
         low, high = inference.ratio_low, inference.ratio_high
-        interval = "" if low is None or high is None else f", 95 % interval {low:.4g} to {high:.4g}"
         weak = " (weak)" if inference.finals_interval_weak else ""
+        known = low is not None and high is not None
+        interval = f"95 % interval {low:.4g} to {high:.4g}{weak}" if known else "no 95 % interval"
         return (
-            f"inferred ratio {inference.inferred_target_param_data_ratio:.4g}{interval}{weak}; "
+            f"inferred ratio {inference.inferred_target_param_data_ratio:.4g}, {interval}; "
             f"threshold {inference.target_metric_threshold:.6f} bpb; exponent {inference.alpha_source}"
         )
 

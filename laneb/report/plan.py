@@ -40,7 +40,8 @@ def assumptions(plan: Plan) -> str:
 def next_sentence(step: NextStep) -> str:
     """The next run, its price, and what it is for."""
     value = ",".join(map(str, step.value))
+    now = "no interval" if step.half_width_now is None else f"+-{step.half_width_now:.1%}"
     return (
         f"{step.what} ({step.key}={value}), {duration(step.train_sec)} of training: the interval goes "
-        f"from +-{step.half_width_now:.1%} to about +-{step.half_width_then:.1%}. laneb plan --set-next keeps it"
+        f"from {now} to about +-{step.half_width_then:.1%}. laneb plan --set-next keeps it"
     )

@@ -1,7 +1,8 @@
 """Lanes whose whole inference is kept in known_answers.json, so that no number or sentence of it moves unseen.
 
 The numbers themselves are held by the tests that compute them another way and by simulations of known truth; where a
-change is meant, write the file anew and read its difference: python tests/inference/known_lanes.py
+change is meant, write the file anew and read its difference:
+PYTHONPATH=tests/helpers python tests/inference/known_lanes.py
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from kept_answers import rounded
 from simulated_lanes import loss_at, run, scaling, statistics
 
 from laneb.inference import calibration_from, infer
@@ -147,16 +149,7 @@ def inferred(name: str) -> dict[str, Any]:
     return answer
 
 
-def rounded(value: Any) -> Any:
-    """Numbers to ten digits, which every machine agrees on."""
-    if isinstance(value, float):
-        return float(f"{value:.10g}")
-    if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
-    return [rounded(part) for part in value] if isinstance(value, list | tuple) else value
-
-
 if __name__ == "__main__":
-    answers = {name: rounded(inferred(name)) for name in LANES}
+    answers = {name: rounded(inferred(name), 10) for name in LANES}
     lines = (f"{json.dumps(name)}: {json.dumps(answer, sort_keys=True)}" for name, answer in answers.items())
     ANSWERS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -88,6 +88,7 @@ CASES: list[tuple[str, Facts, Facts]] = [
     ("extrapolation", placed(None), placed(1.0)),
     ("interval", as_wide_as(0.2001), as_wide_as(0.1999)),
     ("interval", solution(interval=(1.0, float("inf"))), FACTS),
+    ("interval", solution(interval=(0.0, float("inf"))), FACTS),
     ("interval", estimate(weak=True), estimate(weak=False)),
     ("warmdown_pays", replace(FACTS, warmdown=pair(0.00229)), replace(FACTS, warmdown=pair(0.00231))),
     ("warmdown_pays", replace(FACTS, warmdown=None), FACTS),

@@ -80,19 +80,16 @@ def test_the_closed_form_gives_the_known_values_under_their_keys() -> None:
 
 
 def test_the_interval_is_that_of_the_solution_in_use() -> None:
-    """The finals answer 7.14 (5.91 to 12.5) here, the closed form 9.58: an interval of the one is none of the other."""
+    """The finals answer 12.38 (11.9 to 12.8) here, the closed form 11.85 (11.3 to 13.0)."""
     for method in ("finals", "fixed_alpha"):
-        record = infer(
-            stats=statistics(), calibration=known_calibration(), threshold=0.925622, scaling=scaling(), baselines=[],
-            runs=[], inference=InferenceKnobs(alpha_override=0.68, solve_method=method), default_ratio=10.5,
-            required_seeds=[],
-        )  # fmt: skip
+        record = infer_with(runs=SCATTERED, threshold=loss_at(2600), alpha_override=0.15, solve_method=method)
         assert record.ratio_low < record.inferred_target_param_data_ratio < record.ratio_high
         assert record.finals_ratio_low < record.finals_target_param_data_ratio < record.finals_ratio_high
         assert record.fixed_alpha_ratio_low < record.fixed_alpha_target_param_data_ratio < record.fixed_alpha_ratio_high
         in_use = record.finals_ratio_low if method == "finals" else record.fixed_alpha_ratio_low
         assert record.ratio_low == in_use
-    assert record.exponent_in_use == 0.68
+    assert record.finals_ratio_low > record.fixed_alpha_target_param_data_ratio
+    assert record.exponent_in_use == 0.15
 
 
 @pytest.mark.parametrize(
@@ -358,3 +355,24 @@ def test_a_ratio_that_is_nearly_the_baselines_own_says_what_can_be_won() -> None
 
 def test_runs_of_another_schedule_are_not_compared_by_the_warmdown_gate() -> None:
     assert not warmdown_gate([run(750, 41), run(1500, 41, warmdown_ratio=0.2)], None).passed
+
+
+def test_without_a_measured_noise_the_record_has_no_interval_no_probability_and_a_gate_that_says_so() -> None:
+    alone = [run(steps, 42, final=loss_at(steps) + 1e-3) for steps in (750, 1500, 2250)]
+    for knobs in ({}, {"solve_method": "fixed_alpha"}):
+        record = infer_with(runs=alone, confirmation_rule="reach", **knobs)
+        assert record.promotable
+        assert record.inferred_target_param_data_ratio is not None
+        assert (record.ratio_low, record.ratio_high, record.finals_ratio_low, record.finals_ratio_high) == (None,) * 4
+        assert (record.fixed_alpha_ratio_low, record.fixed_alpha_ratio_high) == (None, None)
+        assert (record.reach_ratio, record.reach_ratio_interval, record.least_time_ratio) == (None, None, None)
+        assert (record.inferred_reach_probability, record.confirmation_reach_probability) == (None, None)
+        assert (record.finals_interval_method, record.finals_interval_weak) == ("none", True)
+        found = gate(record, "interval")
+        assert (found.passed, found.severity, found.value) == (False, "warning", None)
+        assert found.message.startswith(
+            "no interval: the finals do not bound the ratio, or do not measure their own scatter. "
+        )
+        # What a new run will do is not known, so it can't decide the confirmation.
+        assert record.confirmation_rule == "factor"
+        assert any("nothing measures how runs scatter, so the confirmation" in warning for warning in record.warnings)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from kept_answers import assert_same
 from known_lanes import ANSWERS, LANES, WITH_SENSITIVITY, inferred
 from scipy import optimize, stats
 from simulated_lanes import ALPHA, AMPLITUDE, ASYMPTOTE, BATCH, finals, loss_at
@@ -23,24 +24,9 @@ from laneb.inference.reach import predict
 KNOWN: dict[str, dict[str, Any]] = json.loads(ANSWERS.read_text(encoding="utf-8"))
 
 
-def assert_same(found: Any, known: Any, where: str) -> None:
-    if isinstance(known, dict):
-        assert sorted(found) == sorted(known), where
-        for key in known:
-            assert_same(found[key], known[key], f"{where}.{key}")
-    elif isinstance(known, list):
-        assert len(found) == len(known), where
-        for index, (one, other) in enumerate(zip(found, known, strict=True)):
-            assert_same(one, other, f"{where}[{index}]")
-    elif isinstance(known, float):
-        assert found == pytest.approx(known, rel=2e-6, abs=1e-12), where
-    else:
-        assert found == known, where
-
-
 @pytest.mark.parametrize("name", LANES)
 def test_a_lanes_whole_inference_is_what_it_was(name: str) -> None:
-    assert_same(inferred(name), KNOWN[name], name)
+    assert_same(inferred(name), KNOWN[name], name, rel=2e-6, abs=1e-12)
 
 
 def test_every_lane_is_kept_once() -> None:

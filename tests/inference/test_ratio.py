@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_lanes import BATCH, finals, loss_at
 
-from laneb.inference import infer_ratio
+from laneb.inference import RatioEstimate, infer_ratio
 
 PARAMS = 110_101_632
 EXACT = finals(seed_sd=0, noise_sd=0)
@@ -130,23 +130,67 @@ def test_noise_larger_than_the_spread_is_refused() -> None:
     assert any("noise" in warning for warning in answer.warnings)
 
 
-def test_one_seed_gives_a_weak_interval_on_an_assumed_spread() -> None:
-    answer = infer(finals(seeds=1, draw=2), loss_at(1800))
+def assert_no_interval(answer: RatioEstimate) -> None:
+    """An answer of which nothing measures how sure it is: no width, and no probability of what a new run will do."""
+    assert answer.status == "ok" and answer.ratio is not None
+    assert answer.ratio_interval == answer.interval(0.5) == (0.0, np.inf)
+    assert answer.interval_method == "none"
     assert answer.weak
-    assert answer.interval_method == "t_inversion_assumed_seed_sd"
-    assert any("one seed" in warning for warning in answer.warnings)
+    assert not any("open" in warning for warning in answer.warnings)
+    assert_no_prediction(answer)
 
 
-def test_a_noise_that_nothing_measures_makes_the_interval_weak_by_name() -> None:
+def assert_no_prediction(answer: RatioEstimate) -> None:
+    assert answer.reach(0.9).tokens is None
+    assert answer.reach(0.9).interval == (0.0, np.inf)
+    assert answer.reach_probability(answer.ratio) is None
+
+
+def test_one_seed_gives_no_interval_since_nothing_measures_the_spread_over_seeds() -> None:
+    answer = infer(finals(seeds=1, draw=2), loss_at(1800))
+    assert_no_interval(answer)
+    [said] = [warning for warning in answer.warnings if "one seed" in warning]
+    assert said == (
+        "one seed: nothing measures the spread over seeds, so there is no interval. Calibrate with 3 seeds "
+        "(LANE_B_CALIB_SEEDS)."
+    )
+
+
+def test_one_seed_above_its_own_baseline_has_an_interval_but_predicts_no_other_seed() -> None:
+    """The seed's effect cancels, and the residual of a fourth horizon measures the noise."""
+    points, offset = finals(seeds=1, draw=2), loss_at(1800) - loss_at(3000)
+    threshold = points["loss"].iloc[-1] + offset
+    answer = infer(points, threshold, baseline_tokens=3000 * BATCH, offset=offset)
+    assert answer.interval_method == "t_inversion_contrast"
+    assert answer.ratio_interval[0] < answer.ratio < answer.ratio_interval[1]
+    assert_no_prediction(answer)
+    assert any("so nothing is said of what a run of a new seed will do" in warning for warning in answer.warnings)
+
+
+@pytest.mark.parametrize("same_seeds", [False, True])
+def test_a_noise_that_nothing_measures_gives_no_interval(same_seeds: bool) -> None:
     """One calibration seed and baselines at one horizon: each final is a level's or a seed's own."""
     points = finals(horizons=(750, 1500, 2250), draw=2)
     alone = points[(points["seed"] == 42) | (points["tokens"] == 1500 * BATCH)]
-    answer = infer(alone, loss_at(1000))
+    offset = loss_at(1000) - loss_at(1500)
+    own = {"baseline_tokens": 1500 * BATCH, "offset": offset} if same_seeds else {}
+    answer = infer(alone, loss_at(1000), **own)
+    assert_no_interval(answer)
+    assert any("nothing measures the noise within a seed, so there is no interval" in said for said in answer.warnings)
+    more = infer(points[points["seed"].isin([41, 42]) | (points["tokens"] == 1500 * BATCH)], loss_at(1000), **own)
+    assert not more.weak
+    assert 0 < more.ratio_interval[0] < more.ratio < more.ratio_interval[1] < np.inf
+
+
+def test_another_seed_at_each_horizon_is_noise_about_the_curve_and_has_an_interval() -> None:
+    points = finals(seeds=4, draw=3).iloc[[0, 5, 10, 15]]
+    answer = infer(points, loss_at(1800))
+    assert answer.interval_method == "t_inversion"
+    assert answer.lane.levels.seeds.origin == "in_noise"
     assert answer.weak
-    assert answer.noise_sd == pytest.approx(0.00035 * alone["loss"].median())
-    assert any("nothing measures the noise within a seed" in warning for warning in answer.warnings)
-    more = points[points["seed"].isin([41, 42]) | (points["tokens"] == 1500 * BATCH)]
-    assert not infer(more, loss_at(1000)).weak
+    three = infer(points.iloc[:3], loss_at(1000))
+    assert_no_interval(three)
+    assert any("so there is no interval. Use the same seeds at each horizon" in warning for warning in three.warnings)
 
 
 def test_two_bracketing_points_give_a_weak_answer() -> None:
