@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -80,13 +80,11 @@ def power(name: str, design: Design, lanes: int) -> Iterator[Row]:
     """Share of lanes in which modes whose true gains are `EFFECT` sds of a paired difference are accepted, by seeds."""
     at = design.with_effect(EFFECT, MODES["inferred"])
     outcomes = {seeds: simulate_lanes(at, lanes=lanes, looks=(seeds,)) for seeds in SEEDS}
-    noise = 2 * math.sqrt(0.1 / lanes)
     for mode, factor in MODES.items():
         shares = {seeds: played.modes[mode] for seeds, played in outcomes.items()}
-        falls = any(shares[more] < shares[fewer] - noise for fewer, more in pairwise(SEEDS))
-        said = ", ".join(f"{share:.2f} at {seeds}" for seeds, share in shares.items())
         yield Row(
-            f"| {name}: {mode} {at.true_gain(factor):.1%} | accepted {said} seeds |", shares[3] >= POWER and not falls
+            f"| {name}: {mode} {at.true_gain(factor):.1%} | accepted {by_seeds(shares)} |",
+            shares[3] >= POWER and not falls(shares, lanes),
         )
     covered = ", ".join(f"{played.coverage or 0.0:.1%} at {seeds}" for seeds, played in outcomes.items())
     yield Row(f"| {name}: the ratio's interval | covers {covered} seeds |", True)
@@ -96,12 +94,22 @@ def power_to_reject(name: str, design: Design, lanes: int) -> Iterator[Row]:
     """Share of lanes in which modes that truly lose `EFFECT` sds of a paired difference are rejected, by seeds."""
     at = design.with_effect(-EFFECT, MODES["inferred"])
     outcomes = {seeds: simulate_lanes(at, lanes=lanes, looks=(seeds,)) for seeds in SEEDS}
-    noise = 2 * math.sqrt(0.1 / lanes)
     for mode, factor in MODES.items():
         shares = {seeds: played.ever_rejected[mode] for seeds, played in outcomes.items()}
-        falls = any(shares[more] < shares[fewer] - noise for fewer, more in pairwise(SEEDS))
-        said = ", ".join(f"{share:.2f} at {seeds}" for seeds, share in shares.items())
-        yield Row(f"| {name}: {mode} {at.true_gain(factor):.1%} | rejected {said} seeds |", not falls)
+        yield Row(
+            f"| {name}: {mode} {at.true_gain(factor):.1%} | rejected {by_seeds(shares)} |", not falls(shares, lanes)
+        )
+
+
+def by_seeds(shares: Mapping[int, float]) -> str:
+    """Shares of lanes by their number of seeds, as the table has them."""
+    return ", ".join(f"{share:.2f} at {seeds}" for seeds, share in shares.items()) + " seeds"
+
+
+def falls(shares: Mapping[int, float], lanes: int) -> bool:
+    """Whether a share falls somewhere with more seeds, by more than the draws explain."""
+    noise = 2 * math.sqrt(0.1 / lanes)
+    return any(shares[more] < shares[fewer] - noise for fewer, more in pairwise(SEEDS))
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from laneb.decision import judge
 from laneb.records.runs import RunResult, ValidationPoint
+from laneb.records.verdict import Verdict
 
 THRESHOLD = 1.0
 BATCH = 1000
@@ -43,6 +45,19 @@ def run(
 def arm(name: str, crossings: dict[int, float | None], **changes: Any) -> list[RunResult]:
     """A run per seed."""
     return [run(name, seed, crossing, **changes) for seed, crossing in crossings.items()]
+
+
+BASELINE = {41: 190.0, 42: 192.0, 43: 191.0}
+"""Steps at which baselines cross the threshold, by seed."""
+
+
+def verdict(candidates: dict, baseline: dict | list = BASELINE, **options: Any) -> Verdict:
+    """The verdict on candidates by mode: crossings by seed of runs of 160 steps, or runs; the baselines likewise."""
+    baselines = arm("baseline", baseline) if isinstance(baseline, dict) else baseline
+    modes = {
+        name: arm(name, value, steps=160) if isinstance(value, dict) else value for name, value in candidates.items()
+    }
+    return judge(baselines=baselines, candidates=modes, threshold=THRESHOLD, **options)
 
 
 def results(*rows: tuple[object, str, object]) -> pd.DataFrame:

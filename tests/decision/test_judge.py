@@ -6,23 +6,13 @@ import math
 
 import pandas as pd
 import pytest
-from decided_runs import BATCH, N_SCALING, THRESHOLD, arm, results, run
+from decided_runs import BASELINE, BATCH, N_SCALING, THRESHOLD, arm, results, run, verdict
 
 from laneb.decision import judge, summarize, threshold_from
 from laneb.decision.threshold import ThresholdError, target_threshold
 from laneb.knobs import CandidateKnobs
-from laneb.records.verdict import Verdict
 
-BASELINE = {41: 190.0, 42: 192.0, 43: 191.0}
 GAINS = {41: 150.0, 42: 153.0, 43: 151.0}
-
-
-def verdict(candidates: dict, baseline: dict | list = BASELINE, **options: object) -> Verdict:
-    baselines = arm("baseline", baseline) if isinstance(baseline, dict) else baseline
-    modes = {
-        name: arm(name, value, steps=160) if isinstance(value, dict) else value for name, value in candidates.items()
-    }
-    return judge(baselines=baselines, candidates=modes, threshold=THRESHOLD, **options)
 
 
 def test_an_accept_whole() -> None:

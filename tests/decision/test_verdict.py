@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from decided_runs import BATCH, N_SCALING, THRESHOLD, arm, run
+from decided_runs import BASELINE, BATCH, N_SCALING, arm, run, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from laneb.decision import judge
 from laneb.knobs import CandidateKnobs
 from laneb.records.verdict import Verdict
-
-BASELINE = {41: 190.0, 42: 192.0, 43: 191.0}
-
-
-def verdict(candidates: dict, baseline: dict | list = BASELINE, **options: object) -> Verdict:
-    baselines = arm("baseline", baseline) if isinstance(baseline, dict) else baseline
-    modes = {
-        name: arm(name, value, steps=160) if isinstance(value, dict) else value for name, value in candidates.items()
-    }
-    return judge(baselines=baselines, candidates=modes, threshold=THRESHOLD, **options)
 
 
 def test_a_sure_gain_on_every_seed_is_accepted_with_its_numbers() -> None:

@@ -1,7 +1,7 @@
 """Samples whose whole record is kept in known_statistics.json, so that no number of it moves unseen.
 
 The numbers are held by naive counts and by sources of known entropy; where a change is meant, write the file anew and
-read its difference: python tests/statistics/known_samples.py
+read its difference: PYTHONPATH=tests/helpers python tests/statistics/known_samples.py
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept_answers import rounded
 from naive_statistics import markov_source
 
 from laneb.knobs import StatisticsKnobs
@@ -42,15 +43,6 @@ def measured(name: str) -> dict[str, Any]:
     return answer
 
 
-def rounded(value: Any) -> Any:
-    """Numbers to nine digits, which every machine agrees on."""
-    if isinstance(value, float):
-        return float(f"{value:.9g}")
-    if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
-    return [rounded(part) for part in value] if isinstance(value, list | tuple) else value
-
-
 if __name__ == "__main__":
-    answers = {name: rounded(measured(name)) for name in SAMPLES}
+    answers = {name: rounded(measured(name), 9) for name in SAMPLES}
     KNOWN.write_text(json.dumps(answers, indent=None, sort_keys=True) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kept_answers import assert_same
 from known_samples import KNOWN, SAMPLES, measured
 
 from laneb.statistics import (
@@ -22,24 +23,9 @@ from laneb.statistics.power_law import PowerLawFit
 RECORDS: dict[str, dict[str, Any]] = json.loads(KNOWN.read_text(encoding="utf-8"))
 
 
-def assert_same(found: Any, known: Any, where: str) -> None:
-    if isinstance(known, dict):
-        assert sorted(found) == sorted(known), where
-        for key in known:
-            assert_same(found[key], known[key], f"{where}.{key}")
-    elif isinstance(known, list):
-        assert len(found) == len(known), where
-        for index, (one, other) in enumerate(zip(found, known, strict=True)):
-            assert_same(one, other, f"{where}[{index}]")
-    elif isinstance(known, float):
-        assert found == pytest.approx(known, rel=1e-5, abs=1e-9), where
-    else:
-        assert found == known, where
-
-
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_samples_whole_record_is_what_it_was(name: str) -> None:
-    assert_same(measured(name), RECORDS[name], name)
+    assert_same(measured(name), RECORDS[name], name, rel=1e-5, abs=1e-9)
 
 
 def test_a_power_law_and_its_r2_by_a_general_optimizer() -> None:
