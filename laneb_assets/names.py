@@ -5,6 +5,9 @@ import dagster as dg
 EXPERIMENT = "experiment"
 """The asset of the resolved settings."""
 
+PLAN = "lane_b_plan"
+"""The asset of what the design can find out, made before anything trains and again after calibration."""
+
 SETTINGS = "settings"
 """The group of the settings sections, out of the way of what is made."""
 

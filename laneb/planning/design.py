@@ -6,13 +6,18 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from laneb.knobs import CandidateKnobs
 from laneb.plan import planned_runs
+from laneb.training.schedule import evaluation_steps
 from laneb.training.surface import Surface, read_surface
 
 if TYPE_CHECKING:
     from laneb.plan import Sections
 
+WARMDOWNS = 60
+"""Warmdown gains that are tried for the least gain beyond the grid, a sixth apart."""
 CONFIRMATION_FACTOR = 1.05
 """What the confirmation trains beyond the inferred ratio."""
 
@@ -109,6 +114,11 @@ class Design:
         candidate = needed if self.bpb(steps, steps) > threshold else self.crossing(steps, threshold)
         return 1 - candidate / self.crossing(self.baseline_steps, threshold)
 
+    def gain_steps(self, factor: float = CONFIRMATION_FACTOR) -> float:
+        """The true gain in steps of the baseline."""
+        threshold = self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
+        return self.true_gain(factor) * self.crossing(self.baseline_steps, threshold)
+
     def effect(self, factor: float = CONFIRMATION_FACTOR) -> float:
         """The true gain in standard deviations of a paired difference.
 
@@ -124,6 +134,32 @@ class Design:
         noise = self.surface.noise_sd * math.hypot(1 / baseline, 1 / candidate)
         sd = math.hypot(noise, self.surface.seed_sd * (1 / baseline - 1 / candidate))
         return self.true_gain(factor) * at / sd if sd > 0 else math.inf
+
+    def grid_steps(self, factor: float = CONFIRMATION_FACTOR) -> tuple[int, int]:
+        """Steps between the two evaluations around the mean seed's crossing: the baseline's, the candidate's.
+
+        The verdict accepts no gain within the wider one.
+        """
+        threshold = self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
+        steps = max(1, int((self.true_steps() or float(self.baseline_steps)) * factor))
+        at = self.crossing(self.baseline_steps, threshold)
+        return self._around(at, self.baseline_steps), self._around(at * (1 - self.true_gain(factor)), steps)
+
+    def _around(self, crossing: float, steps: int) -> int:
+        grid = evaluation_steps(steps, self.eval_every, self.eval_every_late)
+        after = next((index for index, step in enumerate(grid) if step >= crossing and index), len(grid) - 1)
+        return grid[after] - grid[after - 1]
+
+    def least_gain(self) -> float | None:
+        """The smallest true gain that lies beyond the evaluation grid; no smaller one is ever accepted.
+
+        Of the gains that a warmdown gives, from none to 1 bpb; None where the largest is within the grid.
+        """
+        for gain in np.geomspace(1e-4, 1.0, WARMDOWNS):
+            at = self._with_warmdown(float(gain))
+            if at.gain_steps() > max(at.grid_steps()):
+                return at.true_gain()
+        return None
 
     def _slope(self, step: float, steps: int) -> float:
         """How fast a run's loss falls at a step [bpb per step]."""

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 GAINS = (0.02, 0.05, 0.10)
 HOPELESS = 0.2
-"""Power at the largest gain that is possible, below which a design is called hopeless."""
+"""Power at the largest gain that is possible, and at the surface's own, below which a design is called hopeless."""
+DRAWS = 20_000
+"""Of the differences whose power is asked for: known to 0.007."""
 LANES = 15
 """Enough for the expected width of an interval, which is all that is played out here."""
 
@@ -56,7 +58,7 @@ def plan_of(settings: Sections, runs: Sequence[RunResult] = (), *, neighbours: b
     forecasts = tuple(_forecast(name, each) for name, each in designs.items())
     return Plan(
         timestamp_utc=utc_now(),
-        assumed_from=_source(settings, len(runs) if like else 0),
+        assumed_from=_source(settings, len({run.fingerprint for run in runs}) if like else 0),
         problems=(*design_problems(settings), *_hopeless(forecasts[0], design)),
         forecasts=forecasts,
         next_step=next_step(settings, design, runs) if like else None,
@@ -116,8 +118,13 @@ def _hopeless(forecast: Forecast, design: Design) -> list[str]:
             f"nearly the answer. A larger LANE_B_THRESHOLD_OFFSET asks for less and gives a shorter horizon"
         ]
     gain, power = list(possible.items())[-1]
-    if power >= HOPELESS:
+    if max(power, forecast.power_at_gain or 0.0) >= HOPELESS:
         return []
+    if forecast.least_gain is None or forecast.least_gain >= float(gain):
+        return [
+            f"not even a gain of {float(gain):.0%} would be accepted, for it lies within the evaluation grid: evaluate "
+            f"more often (LANE_B_EVAL_EVERY, LANE_B_EVAL_EVERY_LATE)"
+        ]
     return [
         f"even a gain of {float(gain):.0%} would be accepted with a probability of {power:.2f} only: add seeds to "
         f"LANE_B_BASELINE_SEEDS and LANE_B_RUN_SEEDS"
@@ -174,6 +181,9 @@ def _forecast(name: str, design: Design) -> Forecast:
         horizons=len({*design.calibration_steps, design.baseline_steps}),
         half_width=_half_width(design),
         power={f"{gain:g}": _power(design, gain, pairs) for gain in GAINS},
+        least_gain=design.least_gain(),
+        gain=design.true_gain(),
+        power_at_gain=power_of(design, pairs),
         train_sec=_train_sec(design),
     )
 
@@ -195,21 +205,29 @@ def _lane(design: Design, number: int) -> RatioEstimate:
 
 
 def _power(design: Design, gain: float, pairs: int) -> float | None:
-    """Probability that t exceeds the first look's critical value where the confirmation gains so much.
-
-    From the noncentral t distribution: the effect that the surface gives is a number of standard deviations.
-    """
-    from scipy.stats import nct
-
+    """`power_of` where the confirmation gains so much; None where no warmdown gives it."""
     try:
-        effect = design.with_gain(gain).effect()
+        return power_of(design.with_gain(gain), pairs)
     except ValueError:
         return None
+
+
+def power_of(design: Design, pairs: int) -> float:
+    """Probability of an ACCEPT of the confirmation at the first look, with the gain that the design's surface gives.
+
+    Paired differences are drawn about the gain, in steps, with the spread that the surface gives them; then the rule:
+    a spread of at least the evaluation grid's, t above its critical value, a mean beyond the grid.
+    """
     if pairs < 2:
         return 0.0
-    power = float(nct.sf(critical_at(pairs, ()), pairs - 1, effect * math.sqrt(pairs)))
-    # Far out in its tail scipy's noncentral t returns NaN, where the power is 1.
-    return power if math.isfinite(power) else 1.0
+    mean, effect, widths = design.gain_steps(), design.effect(), design.grid_steps()
+    if mean <= 0:
+        return 0.0
+    drawn = np.random.default_rng(7).normal(mean, mean / effect, (DRAWS, pairs))
+    spread = np.maximum(drawn.std(axis=1, ddof=1), math.hypot(*widths) / math.sqrt(12))
+    means = drawn.mean(axis=1)
+    accepted = (means * math.sqrt(pairs) > critical_at(pairs, ()) * spread) & (means > max(widths))
+    return float(accepted.mean())
 
 
 def _train_sec(design: Design) -> float:

@@ -31,6 +31,7 @@ class LaneAtLook:
     """None where no ratio was inferred."""
     ratio: float | None
     interval: tuple[float, float] | None
+    """None where no ratio was inferred, or the finals do not bound it."""
     true_ratio: float | None
     """Where the mean seed's finished run is the offset above its baseline."""
     train_sec: float
@@ -48,7 +49,7 @@ class Outcomes:
         modes: share of lanes in which a mode was accepted at the last look.
         ever_rejected: share of lanes in which a mode was rejected at any look.
         coverage: share of intervals of the ratio that hold the true one.
-        half_width: median half width of the interval, as a share of the ratio.
+        half_width: median half width of the interval, as a share of the ratio; both None where no lane has one.
         train_sec: median training time of a lane [s].
         true_gain: of the confirmation at the true ratio, as a share of the baseline's time to target.
     """
@@ -102,7 +103,8 @@ def simulate_lanes(
     last_only = [[lane] for lane in last]
     intervals = [(lane.interval, lane.true_ratio) for lane in last if lane.interval and lane.true_ratio]
     covered = [interval[0] <= truth <= interval[1] for interval, truth in intervals]
-    widths = [(interval[1] - interval[0]) / (interval[1] + interval[0]) for interval, _ in intervals]
+    # An open interval is as wide as what it is an interval of.
+    widths = [(high - low) / (high + low) if math.isfinite(high) else 1.0 for (low, high), _ in intervals]
     return Outcomes(
         lanes=lanes,
         decisions={name: decisions[name] / lanes for name in (*VERDICTS, "INCONCLUSIVE", "FALLBACK")},
@@ -156,7 +158,8 @@ def _look(design: Design, runs: Runs, taken: Sequence[Look]) -> LaneAtLook:
         baselines=runs.baselines(design), candidates=candidates, threshold=runs.threshold(design), knobs=design.knobs,
         looks=taken,
     )  # fmt: skip
-    return LaneAtLook(verdict, answer.ratio, answer.ratio_interval, truth, runs.train_sec())
+    bounded = answer.ratio_interval != (0.0, math.inf)
+    return LaneAtLook(verdict, answer.ratio, answer.ratio_interval if bounded else None, truth, runs.train_sec())
 
 
 def _steps(design: Design, ratio: float) -> int:

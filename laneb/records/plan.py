@@ -22,6 +22,11 @@ class Forecast(Record):
     """Probability that the primary mode is accepted at the first look, by true gain; None where none is so large."""
     train_sec: float
     """Training time of all runs, the candidates' too [s]."""
+    least_gain: float | None = None
+    """No smaller gain, as a share of the baseline's time, can be accepted: evaluations lie so far apart."""
+    gain: float | None = None
+    """True gain of the confirmation on the assumed surface, as a share of the baseline's time."""
+    power_at_gain: float | None = None
 
 
 class NextStep(Record):

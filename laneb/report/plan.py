@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def plan_columns(plan: Plan) -> tuple[str, ...]:
     """The columns of `plan_rows`."""
-    gains = (f"power at {float(gain):.0%}" for gain in plan.forecasts[0].power)
+    gains = (f"power {float(gain):.0%}" for gain in plan.forecasts[0].power)
     return ("design", "pairs", "horizons", "interval", *gains, "training")
 
 
@@ -25,7 +25,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
             str(row.seeds),
             str(row.horizons),
             "none" if row.half_width is None else f"+-{row.half_width:.1%}",
-            *("not possible" if row.power[gain] is None else f"{row.power[gain]:.2f}" for gain in gains),
+            *("-" if row.power[gain] is None else f"{row.power[gain]:.2f}" for gain in gains),
             duration(row.train_sec),
         )
         for row in plan.forecasts
@@ -33,8 +33,26 @@ def plan_rows(plan: Plan) -> list[tuple[str, ...]]:
 
 
 def assumptions(plan: Plan) -> str:
-    """Where the numbers come from."""
-    return f"Losses and spreads assumed: {plan.assumed_from}. Power: of an ACCEPT at the first look"
+    """Where the numbers come from, what they mean, and what can't be found out whatever it is."""
+    stands = plan.forecasts[0]
+    said = [f"Losses and spreads assumed: {plan.assumed_from}"]
+    if stands.gain is not None and stands.power_at_gain is not None:
+        said.append(
+            f"On them the confirmation gains {stands.gain:.1%}, and is accepted at the first look with probability "
+            f"{stands.power_at_gain:.2f}; power: that probability at other gains"
+        )
+    else:
+        said.append("Power: of an ACCEPT at the first look, by true gain")
+    if any(power is None for row in plan.forecasts for power in row.power.values()):
+        said.append("-: no such gain is possible")
+    if any(row.half_width is None for row in plan.forecasts):
+        said.append("Interval none: no ratio is expected, or nothing measures how runs scatter")
+    if stands.least_gain is not None and stands.least_gain > min(map(float, stands.power)):
+        said.append(
+            f"No gain below {stands.least_gain:.1%} can be accepted: evaluations lie too far apart "
+            f"(LANE_B_EVAL_EVERY, LANE_B_EVAL_EVERY_LATE)"
+        )
+    return ". ".join(said)
 
 
 def next_sentence(step: NextStep) -> str:

@@ -13,15 +13,20 @@ from laneb_assets.views.metadata import materialized
 
 
 def planning_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The plan. Nothing is made from it, and it reads settings alone, so that it is there before anything trains."""
+    """The plan. Nothing is made from it, and it can be made before anything trains; calibration makes it stale."""
     sections = ["data", "model", "training", "baseline", "threshold", "calibration", "candidates"]
-    return [lane_asset(settings, lane_b_plan, group="planning", sections=sections, kinds=["scipy"])]
+    return [
+        lane_asset(
+            settings, lane_b_plan, group="planning", deps=["calibration_points"], sections=sections, kinds=["scipy"]
+        )
+    ]
 
 
 def lane_b_plan(context: dg.AssetExecutionContext, store: Stored) -> dg.MaterializeResult:
     """What this design and its neighbours can find out, at what cost; after calibration, the next run that pays most.
 
-    Materialize it again once calibration runs are there: it then speaks of their losses and spreads.
+    Before calibration it speaks of assumed losses and spreads, afterwards of those of the runs: new points make it
+    stale, and `laneb run` and the sensors make it again.
     """
     experiment = store.experiment()
     plan = plan_of(experiment, runs_of(store, experiment))

@@ -20,8 +20,9 @@ from laneb.storage.results import results_fingerprint
 from laneb_assets.automation.runs import busy
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.checks.settings import stale_partitions
+from laneb_assets.names import PLAN
 
-ANALYSIS = ("baseline_results", "baseline_threshold", "context_loss", "calibration_points", "ratio_inference")
+ANALYSIS = ("baseline_results", "baseline_threshold", "context_loss", "calibration_points", PLAN, "ratio_inference")
 CLOSING = ("inference_schema", "lane_b_summary")
 
 RUN_KEY_TAG = "dagster/run_key"

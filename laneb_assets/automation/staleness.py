@@ -49,6 +49,11 @@ class Staleness:
         names = [cause.dependency.asset_key.path[-1] for cause in causes if cause.dependency is not None]
         return Freshness(fresh=False, changed=tuple(dict.fromkeys(names)))
 
+    def says_settings(self, name: str) -> bool:
+        """Whether an asset is there and of the settings that hold now, whatever else it is made from has changed."""
+        found = self.of(name)
+        return not found.missing and set(found.changed) <= set(self.lane.parents(name))
+
     def partitions(self, name: str) -> dict[str | None, Freshness]:
         """Whether each partition of an asset is up to date."""
         return {partition: self.of(name, partition) for partition in self.lane.partitions(name)}

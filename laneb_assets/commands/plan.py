@@ -1,9 +1,11 @@
 """`laneb plan` and `laneb simulate`: what a design can find out, before and after it is trained."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -18,7 +20,10 @@ from laneb.storage.atomic import write_text
 from laneb.storage.overrides import write_overrides
 from laneb.storage.store import Store
 from laneb.training.surface import Surface, surface_toml
-from laneb_assets.views.terminal import WIDE, console
+from laneb_assets.views.terminal import console
+
+if TYPE_CHECKING:
+    from laneb.planning import Outcomes
 
 
 def plan_command(profile: str | None, work_dir: str | None, *, as_json: bool, set_next: bool) -> None:
@@ -41,7 +46,10 @@ def _set_next(profile: str | None, work_dir: str | None, plan: Plan) -> None:
     step, settings = plan.next_step, load_settings(profile, work_dir=work_dir)
     if step is None:
         raise SettingsError(
-            ["there is no next step: the calibration runs are not there, or nothing narrows the interval. laneb run"]
+            [
+                "there is no next step: it takes calibration runs, and one seed or horizon more that narrows the "
+                "interval. Calibrate first: laneb run"
+            ]
         )
     if step.key in settings.set_by_environment():
         raise SettingsError([f"{step.key}: the environment sets {find_knob(step.key).env}, which beats an override."])
@@ -53,10 +61,9 @@ def _set_next(profile: str | None, work_dir: str | None, plan: Plan) -> None:
 
 def show_plan(screen: Console, plan: Plan) -> None:
     """The plan as a table, what is wrong with the design, and the next step."""
-    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=screen.width < WIDE)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for name in plan_columns(plan):
-        whole = name in ("design", "interval", "training")
-        table.add_column(name, justify="left" if name == "design" else "right", no_wrap=whole)
+        table.add_column(name, justify="left" if name == "design" else "right", no_wrap=True)
     for row in plan_rows(plan):
         table.add_row(*row)
     screen.print(table)
@@ -86,15 +93,26 @@ def simulate_command(
         click.echo(json.dumps(asdict(outcomes), indent=2, sort_keys=True))
         return
     source = "assumed" if own is None else "as this experiment's runs are"
-    click.echo(f"{lanes} lanes, losses and spreads {source}; true gain of the confirmation {outcomes.true_gain:.1%}")
-    click.echo(f"verdict: {_shares(outcomes.decisions)}")
-    click.echo(f"at any look: {_shares(outcomes.ever)}")
-    click.echo(f"accepted at the last look: {_shares(outcomes.modes)}")
-    if outcomes.coverage is not None and outcomes.half_width is not None:
-        click.echo(
-            f"the ratio's 95 % interval: +-{outcomes.half_width:.1%}; it holds the truth in {outcomes.coverage:.1%}"
-        )
-    click.echo(f"training: {duration(outcomes.train_sec)} a lane")
+    show_outcomes(console(), outcomes, source)
+
+
+def show_outcomes(screen: Console, outcomes: "Outcomes", source: str) -> None:
+    """What became of simulated lanes, a line each."""
+    sure = 2 * math.sqrt(0.25 / outcomes.lanes)
+    lines = [
+        f"{outcomes.lanes} lanes, losses and spreads {source}; shares are sure to within {sure:.0%} (95 %)",
+        f"true gain of the confirmation {outcomes.true_gain:.1%} of the baseline's time to the threshold",
+        f"verdict: {_shares(outcomes.decisions)}",
+        f"at any look: {_shares(outcomes.ever)}",
+        f"accepted at the last look: {_shares(outcomes.modes)}",
+        "the ratio: no lane has an interval"
+        if outcomes.coverage is None or outcomes.half_width is None
+        else f"the ratio's 95 % interval: +-{outcomes.half_width:.1%} (median), holds the true ratio in "
+        f"{outcomes.coverage:.1%} of the lanes",
+        f"training: {duration(outcomes.train_sec)} a lane",
+    ]
+    for line in lines:
+        screen.print(escape(line), highlight=False)
 
 
 def _write_surface(path: str, surface: Surface | None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from laneb.settings import SettingsError
 from laneb_assets.lane import Lane
-from laneb_assets.names import EXPERIMENT, TRAINED
+from laneb_assets.names import EXPERIMENT, PLAN, TRAINED
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Step:
     partition: str | None = None
     repeat: bool = False
     """It is made again on purpose, and a finished run trained again, though all is up to date."""
+    ahead: bool = False
+    """It is made before what it depends on, where it is missing or of other settings; and once more in its turn."""
 
     @property
     def label(self) -> str:
@@ -72,6 +74,13 @@ def levels_of(lane: Lane) -> list[list[Step]]:
     """Every asset and partition, in levels: each is made from those of earlier levels alone."""
     levels = [[Step(name, partition) for name in level for partition in lane.partitions(name)] for level in lane.levels]
     return [[Step(EXPERIMENT)], *levels]
+
+
+def walk_of(lane: Lane) -> list[list[Step]]:
+    """The levels as they are gone through: with the plan ahead, so that it is said what a lane can find out before it
+    trains."""
+    experiment, *levels = levels_of(lane)
+    return [experiment, [Step(PLAN, ahead=True)], *levels]
 
 
 def steps_of(lane: Lane) -> list[Step]:

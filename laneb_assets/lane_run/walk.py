@@ -23,7 +23,7 @@ from laneb_assets.definitions import definitions_of
 from laneb_assets.lane import Lane
 from laneb_assets.lane_run.execution import materialize_step
 from laneb_assets.lane_run.side_by_side import SideBySide
-from laneb_assets.lane_run.steps import Outcome, Step, forced_in, levels_of
+from laneb_assets.lane_run.steps import Outcome, Step, forced_in, walk_of
 from laneb_assets.names import EXPERIMENT, TRAINED
 from laneb_assets.runs.dead import end_dead_runs
 
@@ -66,7 +66,7 @@ def run_lane(
         lane_run = uuid.uuid4().hex[:8]
         forced = forced_in(lane, force)
         with SideBySide(settings, instance, lane_run) as side_by_side:
-            for level in levels_of(lane):
+            for level in walk_of(lane):
                 level = [replace(step, repeat=(step.asset, step.partition) in forced) for step in level]
                 for outcome in _materialized(
                     lane, definitions, instance, level, lane_run, before, waiting, side_by_side
@@ -92,6 +92,8 @@ def _materialized(
     stale: dict[Step, str] = {}
     for step in level:
         state = Staleness(lane, instance)
+        if step.ahead and state.says_settings(step.asset):
+            continue
         if step.asset != EXPERIMENT and not step.repeat and state.up_to_date(step.asset, step.partition):
             yield Outcome(step, "up to date")
             continue

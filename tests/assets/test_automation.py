@@ -62,7 +62,8 @@ def test_a_baseline_materialized_again_with_the_same_losses_starts_nothing(finis
 def test_a_changed_baseline_starts_the_analysis_chain_once_in_one_run(finished_lane, instance) -> None:
     report(instance, "baseline_runs", "other", "41")
     decision = decide(finished_lane, instance)
-    chain = ["baseline_results", "baseline_threshold", "context_loss", "calibration_points", "ratio_inference"]
+    chain = ["baseline_results", "baseline_threshold", "context_loss", "calibration_points", "lane_b_plan",
+             "ratio_inference"]  # fmt: skip
     assert started(decision) == [(name, None) for name in chain]
     assert decide(finished_lane, instance)[0].run_key == decision[0].run_key
 

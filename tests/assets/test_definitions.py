@@ -11,8 +11,8 @@ from laneb.settings import SettingsError, load_settings
 from laneb_assets.definitions import build_definitions, definitions_of
 
 GRAPH = {
-    "lane_b_plan": "planning <- baseline_settings, calibration_settings, candidates_settings, data_settings, "
-    "model_settings, threshold_settings, training_settings",
+    "lane_b_plan": "planning <- baseline_settings, calibration_points, calibration_settings, candidates_settings, "
+    "data_settings, model_settings, threshold_settings, training_settings",
     "tokenizer": "corpus <- data_settings",
     "token_shards": "corpus <- data_settings, tokenizer",
     "scaling_params": "inference <- data_settings, model_settings",

@@ -108,7 +108,7 @@ def test_an_inconclusive_lane_and_a_fallback_lane_have_whole_pages(finished_simu
 
 
 def test_the_page_plans_the_next_run(page) -> None:
-    assert "The next run" in page and "laneb plan --set-next keeps it" in page and "<th scope=col>power at 5%" in page
+    assert "The next run" in page and "laneb plan --set-next keeps it" in page and "<th scope=col>power 5%" in page
 
 
 def test_every_column_of_the_schema_has_a_meaning() -> None:
