@@ -42,10 +42,6 @@ class Symbols:
         """Probability that two tokens drawn with replacement are equal: the sum of P(a)^2."""
         return float(np.dot(self.counts.astype(np.float64), self.counts)) / float(self.size) ** 2
 
-    def probabilities(self) -> FloatArray:
-        """[N] P(a) of the symbol at each position."""
-        return (self.counts / self.size)[self.ids]
-
 
 def chunks(size: int) -> Iterator[slice]:
     """Slices that cover 0..size in steps of `CHUNK`."""

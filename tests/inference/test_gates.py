@@ -170,3 +170,10 @@ def test_a_gate_shows_its_number_and_its_limit(
     gate, (value, limit) = judged(RULES[name], facts), numbers()
     for shown, meant in ((gate.value, value), (gate.limit, limit)):
         assert shown == (None if meant is None else pytest.approx(meant))
+
+
+def test_runs_that_did_not_finish_are_named() -> None:
+    rule = RULES["finished_runs"]
+    assert judged(rule, replace(FACTS, runs=4)).message == "all 4 calibration runs finished"
+    lacking = replace(FACTS, unfinished=("calib_1500_s42 is failed_nan", "calib_750_s41 ended early"))
+    assert judged(rule, lacking).message.startswith("calib_1500_s42 is failed_nan; calib_750_s41 ended early. Rerun")

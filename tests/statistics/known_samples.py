@@ -20,6 +20,7 @@ from laneb.statistics import measure_dataset
 KNOWN = Path(__file__).parent / "known_statistics.json"
 SAMPLES: dict[str, dict[str, Any]] = {
     "documents of a hundred": {"document": 100},
+    "enough for a usable entropy": {"document": 100, "symbols": 3},
     "one document": {"document": 6000},
     "few documents": {"document": 1900, "knobs": {"ent_min_usable_points": 3, "ent_num_points": 4}},
     "starved": {"document": 120, "size": 700, "symbols": 200,

@@ -42,6 +42,13 @@ def drawn(generator: np.random.Generator, gamma: float, *, available: int = AVAI
     return ContextLosses(rows=ROWS, rows_available=available, curve=tuple(curve))
 
 
+def without_error(losses: ContextLosses | None) -> ContextLosses | None:
+    if losses is None:
+        return None
+    exact = tuple(ContextLoss(point.first, point.last, point.bits, 1e-9) for point in losses.curve)
+    return losses.model_copy(update={"curve": exact})
+
+
 def run(seed: int, losses: ContextLosses | None, **changes: object) -> RunResult:
     values: dict[str, object] = {
         "timestamp_utc": "2026-01-01T00:00:00Z", "run_id": f"d1_i9_s{seed}", "fingerprint": f"f{seed}",
@@ -106,6 +113,12 @@ def test_the_record_says_which_runs_it_rests_on_and_what_theory_makes_of_them(st
     assert (decay.run_ids, decay.fingerprints) == (("d1_i9_s1", "d1_i9_s3"), ("f1", "f3"))
     assert (decay.rows, decay.reason) == (2 * ROWS, "")
     assert decay.alpha == pytest.approx(decay.gamma / (2 * 0.7))
+    # Each length's own error is behind the interval.
+    quiet = context_loss_decay(
+        [each.model_copy(update={"context_losses": without_error(each.context_losses)}) for each in runs], corrected
+    )
+    assert quiet.gamma == decay.gamma
+    assert decay.gamma_interval[0] < quiet.gamma_interval[0] == pytest.approx(quiet.gamma, abs=1e-3)
     assert ContextLossDecay.from_json(decay.to_json()) == decay
     assert context_loss_decay(runs, corrected).content_hash() == decay.content_hash()
     uncorrected = stats.model_copy(update={"corr_corrected_fit": None})
@@ -128,7 +141,11 @@ def test_seeds_that_draw_from_few_rows_do_not_shrink_the_error_below_that_of_all
     [
         ({"backend": "nanochat"}, "nanochat's own script"),
         ({"status": "failed_nan"}, "no baseline finished"),
-        ({}, "no validation document is longer than the context of 128 tokens"),
+        (
+            {},
+            "no validation document is longer than the context of 128 tokens, or the baselines were trained before the "
+            "loss by context was measured",
+        ),
     ],
 )
 def test_without_a_measurement_the_record_says_why(stats, changes, reason):
