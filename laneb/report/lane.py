@@ -118,7 +118,9 @@ class Report:
             return ""
         seeds = ", ".join(f"{winner.seed}: {winner.winner}" for winner in self.summary.winners)
         recommended = self.summary.recommended_lane_b_decision
-        return f"seed tally among candidates: {seeds or 'none'}; recommended lane_b_decision: {recommended}"
+        mode = None if self.verdict is None else self.verdict.mode
+        other = f" (by the candidates alone; the verdict names {mode})" if mode not in (None, recommended) else ""
+        return f"seed tally among candidates: {seeds or 'none'}; recommended lane_b_decision: {recommended}{other}"
 
     def lines(self) -> list[str]:
         """The sentences that stand under the table."""

@@ -90,6 +90,10 @@ def test_what_a_new_run_will_do_stands_under_the_ratio(report) -> None:
 def test_the_tally_is_labelled_as_what_it_is(report) -> None:
     assert "seed tally among candidates" in report.tally_line()
     assert "recommended lane_b_decision: " in report.tally_line()
+    for mode in ("inferred", "confirmation"):
+        line = replace(report, verdict=report.verdict.model_copy(update={"mode": mode})).tally_line()
+        differs = report.summary.recommended_lane_b_decision != mode
+        assert (f"(by the candidates alone; the verdict names {mode})" in line) == differs
 
 
 @pytest.mark.parametrize(
