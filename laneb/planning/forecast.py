@@ -143,9 +143,11 @@ def _timed(surface: Surface, spec: RunSpec, settings: Sections) -> Surface:
 
 
 def _source(settings: Sections, runs: int) -> str:
-    if runs:
-        return f"this experiment's {runs} finished runs"
-    return settings.training.simulated_surface or "no run yet: the default loss surface, a guess"
+    assumed = settings.training.simulated_surface or "no run yet: the default loss surface, a guess"
+    source = f"this experiment's {runs} finished runs" if runs else assumed
+    # `laneb doctor` says beside it how soon such runs are over.
+    simulated = settings.training.backend == "simulated"
+    return f"{source}; simulated, so that training times are the surface's" if simulated else source
 
 
 def _neighbours(design: Design) -> dict[str, Design]:
