@@ -12,7 +12,7 @@ from laneb_assets.automation.decisions import next_runs
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.checks.settings import UP_TO_DATE
 from laneb_assets.cli import cli
-from laneb_assets.lane_run.steps import Step
+from laneb_assets.lane_run.steps import Outcome
 from laneb_assets.lane_run.walk import run_lane
 
 
@@ -65,22 +65,22 @@ def check_says(lane: Any, asset: str) -> Any:
 
 def summary_says(lane: Any) -> str:
     """What `laneb summary` prints."""
-    done = CliRunner().invoke(cli, ["summary", "--profile", str(lane.profile)], catch_exceptions=False)
-    return str(done.output)
+    done = CliRunner().invoke(cli, ["summary", "--profile", str(lane.profile)])
+    return str(done.exception or done.output)
 
 
 def laneb_run_trains_first(lane: Any) -> str:
-    """The first run that `laneb run` would train, which it is stopped at; empty where it ends without training."""
+    """The first run that `laneb run` trains, after which it is stopped; empty where it ends without training."""
     first: list[str] = []
 
-    def before(step: Step) -> None:
-        if step.asset.endswith("_runs"):
-            first.append(step.label)
+    def after(outcome: Outcome) -> None:
+        if outcome.numbers.get("runs_trained"):
+            first.append(outcome.step.label)
             raise KeyboardInterrupt
 
     try:
         with lane.instance() as instance:
-            outcomes = run_lane(lane.settings, instance, before=before, after=lambda outcome: None)
+            outcomes = run_lane(lane.settings, instance, before=lambda step: None, after=after)
     except KeyboardInterrupt:
         return first[0]
     assert [outcome.error for outcome in outcomes if outcome.state == "failed"] == []

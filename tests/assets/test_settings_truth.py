@@ -5,7 +5,7 @@ import json
 import dagster as dg
 import pandas as pd
 import pytest
-from routes import check_says, launch, sensor_says
+from routes import check_says, laneb_run_trains_first, launch, launch_job, sensor_says, summary_says
 
 from laneb.records.experiment import Experiment
 from laneb.records.verdict import Verdict
@@ -59,16 +59,30 @@ def test_the_code_version_of_experiment_asks_for_no_click_when_an_override_is_ke
 
 def test_a_seed_added_by_the_environment_is_not_overlooked(lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANE_B_BASELINE_SEEDS", "41,42,43,44")
+    behind = "experiment is behind: baseline.seeds is 41,42,43 in experiment, and 41,42,43,44 by now"
     for asset, partition in (("baseline_runs", "44"), ("baseline_results", None)):
         said = launch(lane, asset, partition=partition)
-        assert "experiment is behind: baseline.seeds is 41,42,43 in experiment, and 41,42,43,44 by now" in said
+        assert behind in said
         assert "Materialize experiment first" in said
-    assert "experiment is behind" in sensor_says(lane)
+    assert behind in sensor_says(lane)
+    assert f"! {behind}" in summary_says(lane)
     assert launch(lane, "experiment") == ""
     assert "seed 44 has not run yet" in sensor_says(lane)
+    missing = "materialize baseline_runs partition 44 first"
+    assert missing in summary_says(lane)
+    assert missing in launch(lane, "baseline_results")
+    assert laneb_run_trains_first(lane) == "baseline_runs [44]"
     assert launch(lane, "baseline_runs", partition="44") == ""
     assert sensor_says(lane).startswith("baseline_results")
     assert launch(lane, "baseline_results") == ""
+
+
+def test_a_run_seed_added_is_named_until_it_has_run(lane, monkeypatch) -> None:
+    monkeypatch.setenv("LANE_B_RUN_SEEDS", "41,42,43,44")
+    assert launch(lane, "experiment") == ""
+    assert sensor_says(lane) == "candidate_runs 44"
+    assert "! candidate_runs 44 have not run for this inference: materialize them" in summary_says(lane)
+    assert laneb_run_trains_first(lane) == "candidate_runs [44]"
 
 
 def test_definitions_that_were_loaded_with_other_seeds_are_to_be_loaded_again(lane) -> None:
@@ -88,9 +102,11 @@ def test_baselines_of_mixed_settings_are_refused_by_partition_and_knob(lane) -> 
     assert launch(lane, "baseline_runs", partition="41") == ""
     found = check_says(lane, "baseline_runs")
     assert (found.passed, found.metadata["partitions"].value) == (False, "42, 43")
-    said = launch(lane, "baseline_results")
-    assert "baseline_runs 42 (horizon 400, now 500), 43 (horizon 400, now 500)" in said
+    stale = "baseline_runs 42 (horizon 400, now 500), 43 (horizon 400, now 500)"
+    assert stale in launch(lane, "baseline_results")
+    assert stale in summary_says(lane)
     assert "baseline_runs 42 (horizon 400, now 500)" in sensor_says(lane)
+    assert laneb_run_trains_first(lane) == "baseline_runs [42]"
     for seed in ("42", "43"):
         assert launch(lane, "baseline_runs", partition=seed) == ""
     assert check_says(lane, "baseline_runs").passed
@@ -106,13 +122,16 @@ def test_a_changed_training_knob_names_itself_on_every_trained_asset(lane) -> No
 
 def test_candidates_of_an_earlier_inference_count_in_nothing(lane) -> None:
     before = pd.read_csv(lane.settings.locations.schema_path)
-    assert launch(lane, "experiment", config={"overrides": {"threshold.threshold_offset": 0.05}}) == ""
-    for asset in ("baseline_threshold", "ratio_inference"):
-        assert launch(lane, asset) == ""
-    said = launch(lane, "inference_schema")
-    assert "candidates of an earlier inference or of other settings count in nothing" in said
+    earlier = "candidates of an earlier inference or of other settings count in nothing"
+    said = launch_job(lane, "analysis", config={"overrides": {"threshold.threshold_offset": 0.05}})
+    assert earlier in said
     assert "candidate_runs 41, 42, 43 have not run for this inference" in said
+    assert sensor_says(lane) == "candidate_runs 41, candidate_runs 42, candidate_runs 43"
+    assert f"! {earlier}" in summary_says(lane)
     assert launch(lane, "candidate_runs", partition="41") == ""
+    found = check_says(lane, "candidate_runs")
+    assert (found.passed, found.metadata["partitions"].value) == (False, "42, 43")
+    assert sensor_says(lane) == "candidate_runs 42, candidate_runs 43"
     assert launch(lane, "inference_schema", "lane_b_summary") == ""
     rows = pd.read_csv(lane.settings.locations.schema_path)
     assert set(rows["seed"]) == {41}
@@ -120,6 +139,8 @@ def test_candidates_of_an_earlier_inference_count_in_nothing(lane) -> None:
     verdict = lane.store.read(Verdict)
     assert {arm.seed for arm in verdict.arms if arm.arm != "baseline"} == {41}
     assert len(lane.warehouse.all_rows("simulated")) == len(before) + len(rows)
+    assert "! candidate_runs 42, 43 have not run for this inference" in summary_says(lane)
+    assert laneb_run_trains_first(lane) == "candidate_runs [42]"
 
 
 def test_a_removed_run_seed_leaves_tally_and_table_and_stays_queryable(lane, monkeypatch) -> None:
@@ -130,6 +151,9 @@ def test_a_removed_run_seed_leaves_tally_and_table_and_stays_queryable(lane, mon
     assert set(lane.warehouse.current_rows("simulated")["seed"]) == {41, 42}
     assert len(lane.warehouse.all_rows("simulated")) == rows
     assert "43" not in json.dumps([arm.run_id for arm in lane.store.read(Verdict).arms if arm.arm != "baseline"])
+    assert sensor_says(lane) == "the lane is up to date with its baselines"
+    assert "2 paired seeds" in summary_says(lane)
+    assert laneb_run_trains_first(lane) == ""
     monkeypatch.setenv("LANE_B_RUN_SEEDS", "41,42,43")
     assert launch(lane, "experiment", "inference_schema") == ""
     assert set(lane.warehouse.current_rows("simulated")["seed"]) == {41, 42, 43}
