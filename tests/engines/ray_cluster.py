@@ -21,6 +21,9 @@ from pathlib import Path
 import psutil
 from servers import until_up
 
+START_SECONDS = 180
+"""A machine is up within ten seconds, but for the load that other tests are."""
+
 PORT, DASHBOARD = 6379, 8265
 ADDRESS = f"http://127.0.0.1:{DASHBOARD}"
 CLONE_NEWNET = 0x40000000
@@ -129,7 +132,9 @@ class Cluster:
         return int(children[0]) if children else 0
 
     def _wait(self, happens: Callable[[], object]) -> None:
-        until_up(happens, {f"m{number}": machine for number, machine in self.machines.items()}, self.folder, 60)
+        until_up(
+            happens, {f"m{number}": machine for number, machine in self.machines.items()}, self.folder, START_SECONDS
+        )
 
 
 @contextlib.contextmanager
