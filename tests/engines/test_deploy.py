@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_the_pages_template_for_kubernetes_submits_a_valid_job_and_looks_and_can
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{kubectl.parent}:{os.environ['PATH']}")
     settings = kubernetes_settings()
-    python = {name: text.replace("python -m", f"{sys.executable} -m") for name, text in settings.items()}
+    python = {name: text.replace("python -m", f"{shlex.quote(sys.executable)} -m") for name, text in settings.items()}
     knobs = EngineKnobs(
         engine="command", args=python["ARGS"], state_command=python["STATE"], cancel_command=python["CANCEL"]
     )
