@@ -145,7 +145,7 @@ def fault_on_disk(home: Path, *, quick: bool = False) -> str:
     """
     if not home.exists():
         return ""
-    if not os.access(home, os.W_OK):
+    if not _is_writable(home):
         return _unwritable(home, home, "not writable")
     for file in _databases(home):
         if quick and not _is_shared(file):
@@ -182,7 +182,7 @@ def _sqlite_fault(text: str, home: Path, file: Path | None = None) -> str:
             "new one; what was trained is kept and not trained again."
         )
     if "readonly" in text or "unable to open" in text:
-        closed = next((place for place in (home, file.parent) if not os.access(place, os.W_OK)), file)
+        closed = next((place for place in (home, file.parent) if not _is_writable(place)), file)
         return _unwritable(closed, home, "not writable")
     return f"{file}: Dagster's storage fails: {text.splitlines()[0]}. {_elsewhere(home)}"
 
@@ -214,6 +214,11 @@ def _databases(home: Path) -> list[Path]:
     return sorted(found, key=lambda file: (not _is_shared(file), file))
 
 
+def _is_writable(place: Path) -> bool:
+    """For the process as it is: its user may differ from who began it."""
+    return os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _is_shared(file: Path) -> bool:
     """Whether all runs are in it: those of a single run are called as the run, by a UUID."""
     return len(file.stem) < 36
@@ -231,4 +236,4 @@ def _probe(file: Path, patience: float = WRITING_SECONDS, *, whole: bool = True)
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         return str(error)
-    return "" if os.access(file, os.W_OK) else "readonly"
+    return "" if _is_writable(file) else "readonly"

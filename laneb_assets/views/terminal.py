@@ -71,9 +71,15 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._saved is not None
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, saved in enumerate(self._saved, start=1):
+        for number, (stream, saved) in enumerate(zip((sys.stdout, sys.stderr), self._saved, strict=True), start=1):
+            try:
+                stream.flush()
+            except OSError:
+                # The log found no room. What is left of it goes nowhere: the terminal is for saying why.
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+                stream.flush()
             os.dup2(saved, number)
             os.close(saved)
         self._out.close()

@@ -45,6 +45,8 @@ def missing() -> str:
     """Why there can be no cluster here; empty where there can."""
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("aiohttp_cors") is None:
         return "Ray is not installed: pip install 'laneb[ray]'"
+    if " " in sys.prefix:
+        return "Ray's own start scripts break where its path has a space"
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         return "a network of its own for the cluster takes Linux, unshare and root"
     done = subprocess.run(["unshare", "--net", "--pid", "--fork", "--mount-proc", "true"], check=False)
