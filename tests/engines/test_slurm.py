@@ -34,14 +34,16 @@ def a_run_that_is_preempted_ends_as_if_it_were_not(undisturbed, slurm, folder):
 
 
 def a_run_that_slurm_warns_of_its_time_limit_goes_on_in_its_next_turn(undisturbed, slurm, folder):
-    # Slurm counts limits in minutes and looks at them every 30 s: training is held until its warning is there.
-    work = undisturbed.work(folder, folder, engine="slurm", args="--nodelist=n2 --ntasks=1 --time=1 --signal=TERM@58")
+    # Slurm counts limits in whole minutes and looks at them every 30 s: training is held until its warning is there.
+    work = undisturbed.work(folder, folder, engine="slurm", args="--nodelist=n2 --ntasks=1 --time=30 --signal=TERM@115")
 
     def hold_until_warned() -> None:
         (training,) = [p for p in processes_of(work) if "laneb.training" in p.cmdline()]
         training.suspend()
-        until(lambda: is_told_to_stop(training), 60, "Slurm's warning of the time limit")
         number = re.search(r"Slurm job (\d+)", " ".join(story.said))[1]
+        minutes = int(slurm.ask("squeue", "--noheader", f"--jobs={number}", "--format=%M").strip().split(":")[-2])
+        slurm.ask("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes + 2}")
+        until(lambda: is_told_to_stop(training), 60, "Slurm's warning of the time limit")
         slurm.ask("scontrol", "update", f"JobId={number}", "TimeLimit=30")
         training.resume()
 
