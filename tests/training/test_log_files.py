@@ -79,6 +79,11 @@ def test_a_cut_line_of_a_new_start_still_shows_that_the_run_is_not_complete(cut)
     assert parse_log(WHOLE + cut).status == "failed"
 
 
+@pytest.mark.parametrize(("minimum", "status"), [("1.0123", "failed"), ("1.012346", "ok"), ("1.0123\n", "ok")])
+def test_a_minimum_that_lacks_digits_behind_a_lone_evaluation_does_not_count(minimum, status):
+    assert parse_log(f"Step 00012 | Validation bpb: 1.154546\nMinimum validation bpb: {minimum}").status == status
+
+
 def test_a_cut_evaluation_does_not_enter_the_curve():
     whole = HEADER + steps(0, 200, CURVE)
     assert whole.endswith("1.000000\n")

@@ -79,15 +79,20 @@ class LogReader:
                     continue
                 self._take_updates(updates)
                 updates = []
-                self._take(parse_line(line, ended, self.run.decimals or DEFAULT_DECIMALS))
+                self._take(parse_line(line, ended, self._decimals()))
             self._take_updates(updates)
         self.finish()
 
     def take(self, line: bytes, ended: bool = True) -> LogLine | None:
         """Take in the next line, without its end; gives what it says. `finish` follows the last one."""
-        found = parse_line(plain(without_colours(line)), ended, self.run.decimals or DEFAULT_DECIMALS)
+        found = parse_line(plain(without_colours(line)), ended, self._decimals())
         self._take(found)
         return found
+
+    def _decimals(self) -> int:
+        """How many a whole bpb has: as those before it, also those of which is not known yet what run they are of."""
+        held = [line.decimals for line in self._held if isinstance(line, ValidationLine)] if self._held else []
+        return max(self.run.decimals, *held) if held else self.run.decimals or DEFAULT_DECIMALS
 
     def finish(self) -> None:
         """No line follows: settle what only a later one could have told."""
