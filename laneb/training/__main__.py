@@ -13,7 +13,7 @@ from pathlib import Path
 
 from laneb.training.backends import train
 from laneb.training.interruption import Interrupted, ProcessLostError, StopRequest
-from laneb.training.run_directory import HELD_BY_ANOTHER, RunHeldError, note_failure, read_spec
+from laneb.training.run_directory import HELD_BY_ANOTHER, RunHeldError, note_failure, read_spec, reason_of
 
 
 def main(arguments: list[str]) -> int:
@@ -37,9 +37,10 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}: wait until it ends, or stop it", file=sys.stderr)
         return HELD_BY_ANOTHER
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        reason = reason_of(error, run_dir)
+        print(f"error: {reason}", file=sys.stderr)
         if run_dir is not None:
-            note_failure(run_dir, str(error), passing=isinstance(error, ProcessLostError))
+            note_failure(run_dir, reason, passing=isinstance(error, ProcessLostError))
         return 1
 
 

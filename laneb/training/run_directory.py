@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from laneb.records.base import DamagedError, sealed_json, unsealed_json
 from laneb.records.runs import RunResult
-from laneb.storage.atomic import remedy, why_unwritable, write_text
+from laneb.storage.atomic import is_full, remedy, why_unwritable, write_text
 from laneb.storage.checksums import file_checksum
 from laneb.training.spec import RunSpec
 
@@ -175,6 +176,16 @@ def unwritable_now(run_dir: Path) -> str | None:
     """What to say of a directory that a little can't be written to, as a disk that a run has filled; None: it can."""
     error = why_unwritable(run_dir, _PROBE_BYTES)
     return None if error is None else str(unwritable(run_dir, error))
+
+
+def reason_of(error: ValueError | OSError, run_dir: Path | None) -> str:
+    """What to say of an error that ends a run; where a disk is full and the error does not say which, the one found."""
+    if run_dir is None or not isinstance(error, OSError) or error.filename or not is_full(error):
+        return str(error)
+    # What is told to Dagster goes through a temporary file; where that folder is full, Python names another one.
+    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
+    full = next((place for place in (run_dir, temporary) if why_unwritable(place, _PROBE_BYTES)), temporary)
+    return str(unwritable(full, error))
 
 
 def events_size(run_dir: Path) -> int:

@@ -10,7 +10,6 @@ made again by the next `laneb run`: of training runs that means found, not train
 
 import contextlib
 import functools
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -60,21 +59,18 @@ def begin_log(instance: dg.DagsterInstance, run_id: str) -> None:
     place = Path(storage.path_for_shard(run_id))
     if not place.exists():
         unfinished = place.with_suffix(".unfinished")
-        unfinished.write_bytes(_empty_log())
+        unfinished.write_bytes(_empty_log(place.parent))
         unfinished.rename(place)
         # What Dagster has found whole it does not compare with its migrations again.
         storage._initialized_dbs.add(run_id)
 
 
 @functools.cache
-def _empty_log() -> bytes:
-    """A run's log without events, as Dagster makes it."""
-    folder = tempfile.mkdtemp(prefix="laneb-")
-    try:
-        storage = SqliteEventLogStorage(folder)
+def _empty_log(folder: Path) -> bytes:
+    """A run's log without events, as Dagster makes it; made on the disk that the log is for."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".laneb-") as beside:
+        storage = SqliteEventLogStorage(beside)
         with storage.run_connection("empty"):
             pass
         storage.dispose()
         return Path(storage.path_for_shard("empty")).read_bytes()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """A finished run whose files were damaged: what can be told again is, and nothing is trained for it."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from laneb.training.run_directory import (
     prepare,
     read_result,
     read_spec,
+    reason_of,
     write_result,
 )
 from laneb.training.run_log import RETOLD, publish, run_log
@@ -120,3 +122,12 @@ def test_a_start_that_begins_anew_and_fails_of_the_same_as_the_last_one_still_sa
     note_failure(tmp_path, "no room")
     assert failure_since(tmp_path, known) == "lost for a moment"
     assert failure_since(tmp_path, known, lasting=True) == "no room"
+
+
+def test_a_full_disk_is_named_where_an_error_names_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, named = OSError(errno.ENOSPC, "No space left on device"), OSError(errno.ENOSPC, "No space", "/a/file")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    assert reason_of(full, tmp_path).startswith(f"{tmp_path / 'temporary'} can't be written: No space left on device")
+    assert reason_of(full, tmp_path / "absent").startswith(f"{tmp_path / 'absent'} can't be written: ")
+    assert "/a/file" in reason_of(named, tmp_path)
+    assert reason_of(ValueError("another"), tmp_path) == "another"
