@@ -99,16 +99,20 @@ class Design:
 
     def true_steps(self) -> float | None:
         """Horizon at which the mean seed's finished run is at the threshold; None where none is."""
-        threshold = self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
-        ratio = self.surface.ratio(threshold)
+        ratio = self.surface.ratio(self.threshold)
         return None if ratio is None else ratio * self.n_scaling_params / self.tokens_per_step
+
+    @property
+    def threshold(self) -> float:
+        """What the mean seed's baseline ends at, and the offset [bpb]."""
+        return self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
 
     def true_gain(self, factor: float = CONFIRMATION_FACTOR) -> float:
         """What the mean seed wins at `factor` times the true ratio, as a share of the baseline's time to target.
 
         A run that ends above the threshold counts with the horizon at which it would not.
         """
-        threshold = self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
+        threshold = self.threshold
         needed = self.true_steps() or float(self.baseline_steps)
         steps = max(1, int(needed * factor))
         candidate = needed if self.bpb(steps, steps) > threshold else self.crossing(steps, threshold)
@@ -116,8 +120,7 @@ class Design:
 
     def gain_steps(self, factor: float = CONFIRMATION_FACTOR) -> float:
         """The true gain in steps of the baseline."""
-        threshold = self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
-        return self.true_gain(factor) * self.crossing(self.baseline_steps, threshold)
+        return self.true_gain(factor) * self.crossing(self.baseline_steps, self.threshold)
 
     def effect(self, factor: float = CONFIRMATION_FACTOR) -> float:
         """The true gain in standard deviations of a paired difference.
@@ -125,7 +128,7 @@ class Design:
         To first order: a run's crossing moves by its loss's deviation over the slope there. The noises of the two runs
         are independent; the seed's effect is the same in both, and cancels as far as the slopes are equal.
         """
-        threshold = self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
+        threshold = self.threshold
         needed = self.true_steps() or float(self.baseline_steps)
         steps = max(1, int(needed * factor))
         at = self.crossing(self.baseline_steps, threshold)
@@ -140,7 +143,7 @@ class Design:
 
         The verdict accepts no gain within the wider one.
         """
-        threshold = self.surface.loss(self.ratio(self.baseline_steps)) + self.threshold_offset
+        threshold = self.threshold
         steps = max(1, int((self.true_steps() or float(self.baseline_steps)) * factor))
         at = self.crossing(self.baseline_steps, threshold)
         return self._around(at, self.baseline_steps), self._around(at * (1 - self.true_gain(factor)), steps)
