@@ -43,6 +43,7 @@ def lane_b_plan(context: dg.AssetExecutionContext, store: Stored) -> dg.Material
             "next": "none" if plan.next_step is None else next_sentence(plan.next_step),
         },
         half_width=stands.half_width,
+        least_gain=stands.least_gain,
         **{f"power_at_{float(gain):.0%}".replace("%", "_percent"): power for gain, power in stands.power.items()},
         train_sec=stands.train_sec,
     )
