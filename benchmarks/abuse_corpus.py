@@ -80,13 +80,13 @@ def measure(place: str) -> None:
 
     text = ["a warm start", "of everything that is imported"]
     with tempfile.TemporaryDirectory() as folder:
-        train_tokenizer(text, 300, max_bytes=1000, directory=Path(folder) / "warm", dataset_id="warm")
+        train_tokenizer(text, 257, max_bytes=1000, directory=Path(folder) / "warm", dataset_id="warm")
         before, began, read, said = peak_resident_mib(), time.monotonic(), 0, "read"
         try:
             read = sum(len(document.utf8) for document in open_corpus(place).stream())
             some = open_corpus(place, max_bytes=50_000_000)
             tokenizer = train_tokenizer(
-                some.documents(), 512, max_bytes=2_000_000, directory=Path(folder) / "t", dataset_id="t"
+                some.documents(), 260, max_bytes=2_000_000, directory=Path(folder) / "t", dataset_id="t"
             )
             shards = build_shards(some, tokenizer, Path(folder) / "s", validation_share=0.1)
             said = f"read, {shards.train_tokens + shards.val_tokens:,} tokens"
