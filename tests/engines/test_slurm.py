@@ -40,12 +40,14 @@ def a_run_that_slurm_warns_of_its_time_limit_goes_on_in_its_next_turn(undisturbe
     def hold_until_warned() -> None:
         (training,) = [p for p in processes_of(work) if "laneb.training" in p.cmdline()]
         training.suspend()
+        until(lambda: training.status() == psutil.STATUS_STOPPED, 60, "training to stand still")
         number = re.search(r"Slurm job (\d+)", " ".join(story.said))[1]
         minutes = int(slurm.ask("squeue", "--noheader", f"--jobs={number}", "--format=%M").strip().split(":")[-2])
         slurm.ask("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes + 2}")
         until(lambda: is_told_to_stop(training), 60, "Slurm's warning of the time limit")
         slurm.ask("scontrol", "update", f"JobId={number}", "TimeLimit=30")
-        training.resume()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            training.resume()
 
     story = Story(60, hold_until_warned)
     undisturbed.is_equalled_by(story.train(work), work.mirror)
@@ -54,10 +56,15 @@ def a_run_that_slurm_warns_of_its_time_limit_goes_on_in_its_next_turn(undisturbe
 
 
 def is_told_to_stop(process: psutil.Process) -> bool:
-    """Whether a SIGTERM waits for a process that is suspended."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    """Whether a SIGTERM waits for a process that was suspended. Slurm lets it go on for its warning, so it may act on
+    it, or have ended by it, before anyone looks."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        moves = process.status() != psutil.STATUS_STOPPED
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return True
     waiting = [int(mask, 16) for mask in re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)", status, re.MULTILINE)]
-    return any(mask >> (signal.SIGTERM - 1) & 1 for mask in waiting)
+    return moves or any(mask >> (signal.SIGTERM - 1) & 1 for mask in waiting)
 
 
 def a_run_that_is_cancelled_keeps_a_checkpoint_and_frees_its_place(undisturbed, slurm, folder):
