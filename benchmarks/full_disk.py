@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "assets"), str(ROOT / "tests" / "training")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / room) for room in ("assets", "helpers", "training"))]
 
-from forked_laneb import Done, laneb  # noqa: E402
-from full_disk import NAMESPACE, Disk, answer_of, fill_up, import_a_whole_run, mounting_fails  # noqa: E402
+from forked_laneb import Done, import_verbs, laneb  # noqa: E402
+from full_disk import NAMESPACE, Disk, answer_of, fill_up, mounting_fails  # noqa: E402
 
 KIB = 1 << 10
 
@@ -147,7 +147,7 @@ def main() -> None:
     if "LANEB_NAMESPACE" not in os.environ:
         os.environ["LANEB_NAMESPACE"] = "1"
         os.execvp(NAMESPACE[0], [*NAMESPACE, sys.executable, *sys.argv])
-    import_a_whole_run()
+    import_verbs(["run", "summary"])
     failed = False
     print(f"{'no room for':28} {'failures':>8} {'sentences':>9} {'wrong':>5} {'seconds':>7}")
     with tempfile.TemporaryDirectory(prefix="laneb_full_") as place:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from filelock import FileLock
+from forked_laneb import Laneb
 from hypothesis import settings as hypothesis_settings
 
 from laneb.settings import Settings, load_settings
@@ -47,6 +49,14 @@ def only_the_tests_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("LANE_B_") or name in ("NANOCHAT_BASE_DIR", "DAGSTER_HOME"):
             monkeypatch.delenv(name)
+
+
+@functools.cache
+def console_script() -> Laneb:
+    """`laneb`, imported once for this test process."""
+    made = Laneb()
+    atexit.register(made.end)
+    return made
 
 
 @dataclass(frozen=True)
@@ -107,10 +117,7 @@ class Lane:
 
     def laneb(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """The console script, in a process of its own."""
-        return subprocess.run(
-            [sys.executable, "-m", "laneb_assets.cli", *arguments],
-            capture_output=True, text=True, env=self.environment() | variables, cwd=self.folder, check=False,
-        )  # fmt: skip
+        return console_script()(*arguments, environment=self.environment() | variables, folder=str(self.folder))
 
     def environment(self) -> dict[str, str]:
         """For processes: this lane's instance and profile, and nothing of the person's."""

@@ -10,7 +10,6 @@ Each `laneb run` is a fork of a process that has imported everything, so that it
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -32,13 +31,6 @@ def mounting_fails() -> str:
         return subprocess.run(command, capture_output=True, text=True).stderr.strip()
     except FileNotFoundError as error:
         return str(error)
-
-
-def import_a_whole_run() -> None:
-    """What `laneb run` imports to its end, so that each fork has it."""
-    import_verbs(["run", "summary"])
-    for module in ("instance", "lane_run.walk"):
-        importlib.import_module(f"laneb_assets.{module}")
 
 
 @dataclass
@@ -151,7 +143,7 @@ def answer_of(profile: Path, *, timed: bool) -> dict[str, object]:
 if __name__ == "__main__":
     # FOLDER PROFILE PLACE FREE TIMES: what became of a lane there, as JSON.
     folder, profile, place, free, times = sys.argv[1:]
-    import_a_whole_run()
+    import_verbs(["run", "summary"])
     found = fill_up(dict(os.environ), Disk(Path(folder) / place, int(free)), times=float(times))
     said = {"complaints": found.complaints, "finished": found.finished}
     said["sentences"] = [run.errors.partition("\n")[0] for run in found.failures]

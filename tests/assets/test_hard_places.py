@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import forked_laneb
 import pytest
 from forked_laneb import Done
 
@@ -25,7 +26,7 @@ from laneb_assets.commands.schema import import_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LANEB = [sys.executable, "-m", "laneb_assets.cli"]
-FORKED = Path(__file__).with_name("forked_laneb.py")
+FORKED = forked_laneb.__file__
 LOG = (
     "Total batch size 128 => gradient accumulation steps: 1\nStep 00000 | Validation bpb: 3.100000\n"
     "Step 00010 | Validation bpb: 1.200000\nMinimum validation bpb: 1.200000\n"
@@ -44,13 +45,13 @@ def all_of(
     """Commands, one after another in one Python: how each ended. `each` has what is another in each's environment."""
     asked = [{"arguments": list(one)} for one in commands]
     if each:
-        asked = [one | {"environment": dict(other)} for one, other in zip(asked, each, strict=True)]
+        asked = [one | {"environment": {**environment, **other}} for one, other in zip(asked, each, strict=True)]
     done = subprocess.run(
         [*within, sys.executable, str(FORKED), *([verbs] if verbs else [])], env=dict(environment),
-        input=json.dumps(asked), capture_output=True, text=True, timeout=240, **options,
+        input="\n".join(map(json.dumps, asked)), capture_output=True, text=True, timeout=240, **options,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    return [Done(**one) for one in json.loads(done.stdout)]
+    return [Done(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def through_shell(lane: Any, command: str) -> subprocess.CompletedProcess[str]:

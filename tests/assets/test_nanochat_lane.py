@@ -11,6 +11,7 @@ from laneb.records.inference import Inference
 from laneb.records.scaling import ScalingParams
 from laneb.records.statistics import ContextLossDecay
 from laneb.wanted import wanted_spec
+from laneb_assets.automation.staleness import Staleness
 from laneb_assets.names import TRAINED
 
 pytestmark = pytest.mark.slow
@@ -51,9 +52,12 @@ def test_a_lane_on_a_nanochat_checkout_ends_in_a_verdict_and_begins_again_when_i
 
     script = checkout / "scripts" / "base_train.py"
     script.write_text(script.read_text().replace("bpb = 3.0", "bpb = 3.1"))
-    again = lane.run()
-    made = {outcome.step.asset for outcome in again if outcome.state == "done"}
-    assert made.issuperset(TRAINED) and "dataset_stats" not in made
+    assert lane.materialize("experiment").state == "done"
+    with lane.instance() as instance:
+        state = Staleness(lane.assets()[0], instance)
+        assert not [found for asset in TRAINED for found in state.partitions(asset).values() if found.fresh]
+        assert state.up_to_date("dataset_stats")
+    assert lane.materialize("calibration_runs", "6|41").state == "done"
     assert lane.store.read_run("laneb_calib_6_s41", "").min_val_bpb == pytest.approx(3.1 - 6 / 10 + 0.041)
 
     write_shard(checkout / "base" / "base_data", 3)

@@ -15,6 +15,7 @@ from laneb_assets.lane_run.steps import Step
 @pytest.mark.slow
 def test_a_tiny_baseline_learns(lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NANOCHAT_BASE_DIR", str(lane.folder / "data"))
+    monkeypatch.setenv("LANE_B_BASELINE_NUM_ITERATIONS", "100")
     settings = load_settings("tiny")
     definitions = definitions_of(settings)
     assets = Lane(settings, definitions.resolve_asset_graph())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -27,11 +25,6 @@ FINE_GRID = {"LANE_B_EVAL_EVERY": "2", "LANE_B_EVAL_EVERY_LATE": "2"}
 
 def settings_of(tmp_path, **environ: str):
     return load_settings("tiny", environ={"NANOCHAT_BASE_DIR": str(tmp_path), **environ})
-
-
-def laneb(lane, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "laneb_assets.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=lane.environment())
 
 
 @pytest.mark.parametrize(
@@ -136,12 +129,12 @@ def test_runs_that_were_drawn_from_a_surface_give_it_back(simulated_once) -> Non
 
 def test_the_surface_of_a_finished_lane_can_be_written_and_drawn_from(finished_simulated_lane, tmp_path) -> None:
     path = tmp_path / "like.toml"
-    said = laneb(finished_simulated_lane, "simulate", "--like", str(path))
+    said = finished_simulated_lane.laneb("simulate", "--like", str(path))
     assert said.returncode == 0, said.stderr
     written = read_surface(str(path))
     lane = finished_simulated_lane
     assert written == surface_like(runs_of(lane.store, lane.settings), read_surface(str(lane.folder / "surface.toml")))
-    nothing = laneb(finished_simulated_lane, "simulate", "--like", str(path), "--work-dir", str(tmp_path / "empty"))
+    nothing = finished_simulated_lane.laneb("simulate", "--like", str(path), "--work-dir", str(tmp_path / "empty"))
     assert nothing.returncode == 2 and "there is no surface to write" in nothing.stderr
 
 
@@ -205,7 +198,7 @@ def test_new_points_show_the_plan_as_stale_and_the_sensors_make_it_again(finishe
 
 
 def test_after_calibration_the_next_step_can_be_kept_as_an_override(finished_simulated_lane) -> None:
-    said = laneb(finished_simulated_lane, "plan", "--set-next", "--json")
+    said = finished_simulated_lane.laneb("plan", "--set-next", "--json")
     assert said.returncode == 0, said.stderr
     plan = Plan.from_json(said.stdout)
     step = plan.next_step
@@ -217,15 +210,15 @@ def test_after_calibration_the_next_step_can_be_kept_as_an_override(finished_sim
 
 
 def test_the_commands_say_what_to_expect(simulated_lane) -> None:
-    planned = laneb(simulated_lane, "plan")
+    planned = simulated_lane.laneb("plan")
     assert planned.returncode == 0, planned.stderr
     assert "one seed more" in planned.stdout and "surface.toml" in planned.stdout
-    nothing = laneb(simulated_lane, "plan", "--set-next")
+    nothing = simulated_lane.laneb("plan", "--set-next")
     assert nothing.returncode == 2 and "there is no next step" in nothing.stderr
-    played = laneb(simulated_lane, "simulate", "--lanes", "5", "--json")
+    played = simulated_lane.laneb("simulate", "--lanes", "5", "--json")
     assert played.returncode == 0, played.stderr
     outcomes = json.loads(played.stdout)
     assert outcomes["lanes"] == 5
     assert sum(outcomes["decisions"].values()) == pytest.approx(1)
-    refused = laneb(simulated_lane, "simulate", "--looks", "5,x")
+    refused = simulated_lane.laneb("simulate", "--looks", "5,x")
     assert refused.returncode == 2 and "numbers of seeds" in refused.stderr
