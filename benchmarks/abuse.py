@@ -162,7 +162,11 @@ def judged(lane: Lane, expected: str) -> str:
     if failed:
         said = failed[0].error
         return "refused" if str(lane.folder) in said and "\n  " not in said else f"said: {said}"
-    if lane.answer() != expected:
+    try:
+        said = lane.answer()
+    except ValueError as error:
+        return f"up to date, and can not be read: {error}"
+    if said != expected:
         return "another answer"
     again = lane.stale()
     return f"not up to date after it: {again}" if again else "same"

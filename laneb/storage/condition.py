@@ -22,6 +22,7 @@ from laneb.storage.formats import calibration_env, threshold_env
 from laneb.storage.products import PRODUCTS, baseline_role
 from laneb.storage.results import latest_rows, read_results, results_frame, results_row
 from laneb.storage.schema_table import SCHEMA_COLUMNS
+from laneb.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,7 +183,7 @@ def export_condition(store: Store) -> Condition:
 
 
 def duckdb_condition(path: Path) -> Condition:
-    """Whether a DuckDB file begins as one. It is not opened, so that whoever writes to it is not held up."""
+    """Whether a DuckDB file begins as one and gives its rows; who holds it is not waited for, and nobody for us."""
     try:
         with path.open("rb") as file:
             begins = file.read(_DUCKDB_HEADER)
@@ -190,8 +191,10 @@ def duckdb_condition(path: Path) -> Condition:
         return _missing(path)
     except OSError as error:
         return Condition("damaged", f"{path} can't be read: {error.strerror or error}")
-    whole = len(begins) == _DUCKDB_HEADER and begins[8:12] == b"DUCK"
-    return WHOLE if whole else Condition("damaged", f"{path} is no DuckDB file")
+    if len(begins) != _DUCKDB_HEADER or begins[8:12] != b"DUCK":
+        return Condition("damaged", f"{path} is no DuckDB file")
+    damage = Warehouse(path).damage()
+    return Condition("damaged", damage) if damage else WHOLE
 
 
 def _text_condition(path: AnyPath, text: str) -> Condition:

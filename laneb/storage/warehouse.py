@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,13 @@ _NO_ROOM = ("No space left", "File too large", "Disk quota")
 _NO_RIGHT = ("Permission denied", "Read-only", "read-only")
 # DuckDB refuses a second connection of another configuration within one process, so those take turns.
 _one_connection = threading.Lock()
+
+
+_ROW = ", ".join(("experiment", "run_fingerprint", *SCHEMA_COLUMNS))
+
+
+class HeldError(StorageError):
+    """Another process holds the file."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ class Warehouse:
         except duckdb.IOException as error:
             if _is_lock(error):
                 holder = re.search(r"held in (.+?\(PID \d+\))", str(error))
-                raise StorageError(
+                raise HeldError(
                     f"{self.path} is held by {holder.group(1) if holder else 'another process'} since more than "
                     f"{self.wait_seconds:g} s. Close it there, then try again."
                 ) from error
@@ -230,13 +237,24 @@ class Warehouse:
     def csv_texts(self, experiment: str, *, every: bool = False) -> list[str]:
         """The CSV text of the current rows, or of every row."""
         query, parameters = _every(experiment) if every else (_current("experiment = ?"), [experiment])
-        frame = self._select(query, parameters, columns="csv_text")
+        # Each column is read, so that a damaged one is found before a table is exported that is only partly whole.
+        frame = self._select(query, parameters, columns=f"{_ROW}, csv_text")
         return [str(text) for text in frame["csv_text"]]
+
+    def damage(self) -> str:
+        """Why rows can't be read; empty where they can, where there is no file, and where another process holds it."""
+        try:
+            replace(self, wait_seconds=0.0).all_rows()
+        except HeldError:
+            return ""
+        except StorageError as error:
+            return str(error)
+        return ""
 
     def _select(self, query: str, parameters: list[str], columns: str = "") -> pd.DataFrame:
         import pandas as pd
 
-        names = columns or ", ".join(("experiment", "run_fingerprint", *SCHEMA_COLUMNS))
+        names = columns or _ROW
         frame: pd.DataFrame = pd.DataFrame(columns=names.split(", "))
         if not self.path.exists():
             return frame

@@ -14,6 +14,7 @@ from warehouse_load import load
 
 from laneb.report.comparison import comparison_rows
 from laneb.storage.atomic import StorageError
+from laneb.storage.condition import duckdb_condition
 from laneb.storage.schema_table import SCHEMA_COLUMNS, SchemaRow, parse_schema_csv, render_schema_csv, row_from_values
 from laneb.storage.warehouse import TABLE, Warehouse
 
@@ -279,3 +280,18 @@ def test_a_file_that_is_no_database_any_more_is_named_with_the_way_out(warehouse
     with pytest.raises(StorageError, match="delete it: each experiment's next `laneb run`") as refusal:
         warehouse.current_rows("tiny")
     assert str(warehouse.path) in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_one_bit_that_flipped_anywhere_changes_no_row_without_a_word(warehouse: Warehouse) -> None:
+    rows = [row(f"laneb_inferred_s{seed}") for seed in range(50)]
+    warehouse.upsert("tiny", rows, [f"f{seed}" for seed in range(50)], skip_existing=True)
+    whole, expected = warehouse.path.read_bytes(), warehouse.all_rows()
+    conditions = []
+    for place in range(1, len(whole), len(whole) // 90):
+        warehouse.path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        conditions.append(duckdb_condition(warehouse.path))
+        if conditions[-1].whole:
+            assert warehouse.all_rows().equals(expected)
+        else:
+            assert str(warehouse.path) in conditions[-1].reason
+    assert {one.state for one in conditions} == {"whole", "damaged"}
