@@ -69,7 +69,7 @@ def test_a_second_machine_on_the_bucket_trains_nothing_and_comes_to_the_same(
     for name, value in few.items():
         monkeypatch.setenv(f"LANE_B_{name}", value)
     server = int(s3_server["SERVER_PID"])
-    made = run(simulated_lane, before=lambda step: stall(server, 3) if step.label == "baseline_runs [42]" else None)
+    made = run(simulated_lane, before=lambda step: stall(server, 20) if step.label == "baseline_runs [42]" else None)
     assert "baseline_runs [41]" in made and "lane_b_summary" in made
     runs = contents(bucket / "lane" / "runs")
     assert sum(name.endswith("/result.json") for name in runs) >= 4

@@ -2,10 +2,18 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from laneb.places import AnyPath
 from laneb.storage.lease import Lease, LeaseHeldError, LeaseLostError
+
+
+@pytest.fixture(params=["folder", "bucket", "seaweedfs_bucket"])
+def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> AnyPath:
+    """A place that several machines share: who was first is told in another way by each."""
+    return tmp_path / "shared" if request.param == "folder" else request.getfixturevalue(request.param)
 
 
 class Clock:
