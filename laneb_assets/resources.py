@@ -36,6 +36,7 @@ from laneb.training.spec import RunSpec
 from laneb_assets.dagster_internals import DagsterPipesExecutionError
 from laneb_assets.elsewhere import STOPPED, Elsewhere
 from laneb_assets.views.heartbeat import heartbeat
+from laneb_assets.views.progress import say_that_it_waits
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,6 @@ def resources_of(settings: Settings) -> dict[str, object]:
     locations = settings.locations
     return {
         "store": LaneStore(locations, settings),
-        "warehouse": Warehouse(locations.duckdb_path),
+        "warehouse": Warehouse(locations.duckdb_path, say=say_that_it_waits),
         "trainer": Trainer(dg.PipesSubprocessClient(), locations, settings.engine),
     }

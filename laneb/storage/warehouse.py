@@ -1,7 +1,7 @@
 """The DuckDB file: the lane B schema table of all experiments.
 
 DuckDB lets one process at a time write, so every call here opens the file, does one short transaction and closes it;
-a file that another process holds is waited for, then reported with its holder. Training never opens it.
+a file that another process holds is waited for, which is said, then reported with its holder. Training never opens it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ _COMPARED = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
 _NO_ROOM = ("No space left", "File too large", "Disk quota")
 _NO_RIGHT = ("Permission denied", "Read-only", "read-only")
+_QUIET_SECONDS = 1.0
+"""What others hold no longer than this is waited for without a word."""
 # DuckDB refuses a second connection of another configuration within one process, so those take turns.
 _one_connection = threading.Lock()
 
@@ -44,10 +46,15 @@ class HeldError(StorageError):
 
 @dataclass(frozen=True)
 class Warehouse:
-    """The DuckDB file at `path`; `wait_seconds` is how long a lock held by another process is waited for."""
+    """The DuckDB file at `path`.
+
+    `wait_seconds` is how long a lock held by another process is waited for; `say` gets a sentence, with the holder,
+    when it is waited for.
+    """
 
     path: Path
     wait_seconds: float = 60.0
+    say: Callable[[str], None] = field(default=lambda sentence: None, compare=False)
 
     @contextlib.contextmanager
     def connect(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -80,11 +87,16 @@ class Warehouse:
         """
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=self.wait_seconds, poll_interval=0.02)
+        quiet = min(_QUIET_SECONDS, self.wait_seconds)
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=quiet, poll_interval=0.02)
         try:
             if not read_only:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            try:
+                lock.acquire()
+            except Timeout:
+                self._say_who(self._ask())
+                lock.acquire(timeout=self.wait_seconds - quiet)
         except Timeout:
             pass  # who is in the file that long is named by who asks DuckDB
         except OSError as error:
@@ -129,7 +141,16 @@ class Warehouse:
         import duckdb
         import tenacity
 
+        loud = time.monotonic() + _QUIET_SECONDS
+
+        def waits(state: tenacity.RetryCallState) -> None:
+            nonlocal loud
+            if state.outcome is not None and time.monotonic() >= loud:
+                loud = float("inf")
+                self._say_who(state.outcome.exception())
+
         retrying = tenacity.Retrying(
+            before_sleep=waits,
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, duckdb.IOException) and _is_lock(error)),
             wait=tenacity.wait_random(0.01, 0.05),
             stop=lambda state: time.monotonic() >= deadline,
@@ -139,14 +160,26 @@ class Warehouse:
             return retrying(duckdb.connect, str(self.path), read_only=read_only)
         except duckdb.IOException as error:
             if _is_lock(error):
-                holder = re.search(r"held in (.+?\(PID \d+\))", str(error))
                 raise HeldError(
-                    f"{self.path} is held by {holder.group(1) if holder else 'another process'} since more than "
-                    f"{self.wait_seconds:g} s. Close it there, then try again."
+                    f"{self.path} is held by {_holder(error)} since more than {self.wait_seconds:g} s. Close it there, "
+                    "then try again."
                 ) from error
             raise self._unusable(error) from error
         except duckdb.Error as error:
             raise self._unusable(error) from error
+
+    def _say_who(self, error: BaseException | None) -> None:
+        self.say(f"{self.path} is held by {_holder(error)}: waiting for it, up to {self.wait_seconds:g} s")
+
+    def _ask(self) -> Exception | None:
+        """DuckDB's error, which knows who holds the file; None if nobody does."""
+        import duckdb
+
+        try:
+            duckdb.connect(str(self.path), read_only=True).close()
+        except duckdb.Error as error:
+            return error
+        return None
 
     def _unusable(self, error: Exception) -> StorageError:
         """What to say of a file that can't be opened, or whose content can't be read or written."""
@@ -317,6 +350,12 @@ def _insert(
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(".! ")
+
+
+def _holder(error: BaseException | None) -> str:
+    """Who holds the file, as DuckDB names it."""
+    found = re.search(r"held in (.+?\(PID \d+\))", str(error))
+    return found.group(1) if found else "another process"
 
 
 def _is_lock(error: Exception) -> bool:

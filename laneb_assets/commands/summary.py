@@ -15,8 +15,7 @@ from laneb.storage.atomic import StorageError
 from laneb.storage.looks import read_looks
 from laneb.storage.overrides import current_experiment
 from laneb.storage.store import Store
-from laneb.storage.warehouse import Warehouse
-from laneb_assets.views.terminal import WIDE, console
+from laneb_assets.views.terminal import WIDE, console, opened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +34,7 @@ def experiments_command(profile: str | None, work_dir: str | None, *, as_json: b
     """Print every experiment of the DuckDB file, arm by arm."""
     settings = load_settings(profile, work_dir=work_dir)
     path = settings.locations.duckdb_path
-    arms = experiments(Warehouse(path), settings.experiment, settings.locations)
+    arms = experiments(opened(path), settings.experiment, settings.locations)
     if as_json:
         _print_json({"duckdb_path": str(path), "arms": arms.to_dict("records")})
     elif arms.empty:
@@ -92,7 +91,7 @@ def _print_json(data: Any) -> None:
 
 def lane_report(settings: Settings) -> Report:
     """What there is to report of an experiment now; first of its warnings, that its settings have moved since."""
-    warehouse, store = Warehouse(settings.locations.duckdb_path), Store(settings.locations)
+    warehouse, store = opened(settings.locations.duckdb_path), Store(settings.locations)
     looks = read_looks(warehouse, settings.experiment)
     report = report_of(store, settings.experiment, warehouse.current_rows(settings.experiment), looks)
     try:

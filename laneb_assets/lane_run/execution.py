@@ -16,6 +16,7 @@ from laneb_assets.resources import STOPPED
 from laneb_assets.runs.alive import alive
 from laneb_assets.runs.slots import wait_for_slot
 from laneb_assets.runs.sqlite_files import begin_log, kept_open
+from laneb_assets.views.progress import waits_told
 from laneb_assets.workspace import location_of
 
 BAD_INPUT = ("CorpusError", "SettingsError", "CheckoutError", "ResultsError")
@@ -37,14 +38,14 @@ def materialize_step(
         definitions: its definitions.
         instance: where the run is kept.
         step: what to materialize.
-        say: gets a sentence when it waits for its turn.
+        say: gets a sentence when it waits for its turn, or for a file that another process holds.
         lane_run: what joins the runs of one `laneb run`.
 
     Raises:
         KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
     """
     run_id = str(uuid4())
-    with alive(instance, run_id), kept_open(instance):
+    with alive(instance, run_id), kept_open(instance), waits_told(say):
         begin_log(instance, run_id)
         if pool := lane.pool(step.asset):
             wait_for_slot(instance, run_id, *pool, say=say)

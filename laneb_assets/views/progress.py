@@ -1,6 +1,7 @@
-"""Progress of what runs in the asset's own process, such as tokenizing: to Dagster's log, and to whoever listens."""
+"""What happens in the asset's own process, such as tokenizing or waiting: to Dagster's log, and to whoever listens."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,28 @@ Listener = Callable[[int, int, str], None]
 listeners: list[Listener] = []
 """`laneb run` runs assets in its own process, and draws a bar from these."""
 
+_waits: list[Callable[[str], None]] = []
+
 _LOG_EVERY = 0.1
+
+
+def say_that_it_waits(sentence: str) -> None:
+    """Log what the asset that runs in this process waits for, and tell who listens."""
+    import dagster as dg
+
+    dg.get_dagster_logger().warning(sentence)
+    for listener in _waits:
+        listener(sentence)
+
+
+@contextlib.contextmanager
+def waits_told(say: Callable[[str], None]) -> Iterator[None]:
+    """Have `say` told what the assets that run within the block wait for."""
+    _waits.append(say)
+    try:
+        yield
+    finally:
+        _waits.remove(say)
 
 
 def progress_of(context: "dg.AssetExecutionContext") -> Listener:

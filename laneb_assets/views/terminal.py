@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from typing_extensions import Self
 
+from laneb.storage.warehouse import Warehouse
 from laneb.training.progress import Follower
 from laneb.training.run_directory import EVENTS
 from laneb_assets.views.lane_progress import LaneProgress
@@ -37,6 +38,11 @@ def console(file: TextIO | None = None) -> Console:
     # In a window lines break between words; what is written to a file or a pipe is left whole.
     made = Console(file=file, highlight=False)
     return made if made.is_terminal else Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
+
+
+def opened(duckdb_path: Path) -> Warehouse:
+    """The DuckDB file, for a command: whom it waits for is said on standard error."""
+    return Warehouse(duckdb_path, say=lambda sentence: print(f"laneb: {sentence}", file=sys.stderr, flush=True))
 
 
 class Terminal:

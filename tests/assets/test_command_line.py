@@ -1,6 +1,8 @@
 """The console script as people meet it: exit codes, one or two lines of error, and output that scripts can read."""
 
 import json
+import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,8 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from in_terminal import CTRL_C, InTerminal
+from server import wait_until
 
 from laneb.storage.schema_table import SCHEMA_COLUMNS, row_from_values
 from laneb_assets.cli import cli
@@ -65,14 +69,33 @@ def test_a_second_instance_on_the_same_work_directory_is_refused(lane) -> None:
     assert "another laneb run is at work" in done.stderr
 
 
-def test_a_finished_lane_is_up_to_date_and_says_its_verdict_and_how_to_open_the_ui(finished_lane) -> None:
-    done = finished_lane.laneb("run")
+SECONDS = 15
+"""Of one core: from the start of Python to the end, for a lane that is up to date. It takes five."""
+
+
+def test_a_finished_lane_is_up_to_date_within_seconds_and_says_its_verdict_and_how_to_open_the_ui(
+    finished_lane,
+) -> None:
+    before = children_seconds()
+    # As a person starts it: nothing is imported yet.
+    done = subprocess.run(
+        [sys.executable, "-m", "laneb_assets.cli", "run"],
+        env=finished_lane.environment(), cwd=finished_lane.folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert children_seconds() - before < SECONDS, "where others are at work too, the clock tells of them"
     assert done.returncode == 0, done.stderr
-    assert "nothing to train" in done.stdout
+    [took] = re.findall(r"nothing to train, in (\d+) s", done.stdout)
+    assert int(took) < 3 * SECONDS
     assert "make ui" in done.stdout
     assert any(word in done.stdout for word in ("ACCEPT", "REJECT", "INCONCLUSIVE"))
     assert str(finished_lane.settings.locations.work_dir) in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def children_seconds() -> float:
+    """Of a core, by the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_summary_as_json_holds_winners_tally_and_verdict(finished_once) -> None:
@@ -98,6 +121,28 @@ def test_a_summary_before_any_run_says_what_to_do(lane) -> None:
     done = lane.laneb("summary")
     assert done.returncode == 2
     assert "laneb run" in done.stderr
+
+
+def test_who_reads_a_held_table_is_told_for_whom_it_waits_and_ctrl_c_ends_the_wait_at_once(lane) -> None:
+    path = lane.settings.locations.duckdb_path
+    path.parent.mkdir(parents=True)
+    holds = [sys.executable, "-c", f"import duckdb; held = duckdb.connect({str(path)!r}); print(); input()"]
+    with subprocess.Popen(holds, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline()
+        asks = InTerminal(
+            [sys.executable, "-m", "laneb_assets.cli", "schema", "export", "-"],
+            environment=lane.environment(), folder=lane.folder,
+        )  # fmt: skip
+        told = f"laneb: {path} is held by "
+        try:
+            wait_until(lambda: any(line.startswith(told) for line in asks.lines()), "it is said", 30)
+            asks.type(CTRL_C)
+        finally:
+            status = asks.wait(10)
+            holder.kill()
+    [said, *end] = asks.lines()
+    assert said.endswith(f"(PID {holder.pid}): waiting for it, up to 60 s")
+    assert (status, end) == (130, ["^C", "laneb: stopped."])
 
 
 def test_the_schema_csv_goes_out_and_in_again_byte_for_byte(finished_lane, tmp_path: Path) -> None:

@@ -157,8 +157,17 @@ def test_a_held_file_is_waited_for_and_then_reported_with_its_holder(warehouse: 
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
+    said: list[str] = []
     with pytest.raises(StorageError, match=f"PID {holder.pid}"):
-        Warehouse(warehouse.path, wait_seconds=0.3).current_rows("tiny")
+        Warehouse(warehouse.path, wait_seconds=0.3, say=said.append).current_rows("tiny")
+    assert said == [], "nobody is told of a moment"
+    patient = Warehouse(warehouse.path, wait_seconds=1.5, say=said.append)
+    with pytest.raises(StorageError, match=r"since more than 1\.5 s"):
+        patient.current_rows("tiny")
+    with FileLock(warehouse.path.with_name(f".{warehouse.path.name}.lock")), pytest.raises(StorageError):
+        patient.upsert("tiny", [row()], ["f1"], skip_existing=True)
+    assert len(said) == 2
+    assert all(f"(PID {holder.pid}): waiting for it, up to 1.5 s" in sentence for sentence in said), said
     holder.kill()
     holder.wait()
     assert len(warehouse.current_rows("tiny")) == 1
