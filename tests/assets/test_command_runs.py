@@ -48,7 +48,9 @@ def test_set_is_kept_until_reset_and_the_environment_beats_it(finished_simulated
     assert lane.settings.automation.automation == "analysis"
     said = lane.laneb("doctor", LANE_B_AUTOMATION="off").stdout
     assert re.search(r"automation\s+off\s+environment", said), said
-    assert lane.laneb("run", "--reset").returncode == 0
+    reset = lane.laneb("run", "--reset", "--profile", str(lane.profile))
+    assert reset.returncode == 0
+    assert f"see it in Dagster: laneb ui --profile {lane.profile}, " in reset.stdout
     assert lane.settings.automation.automation == "all"
 
 
