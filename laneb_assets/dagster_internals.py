@@ -7,6 +7,7 @@
   `execute_in_process` takes none.
 - The in-process executor and the pools' storage: to show that a run lives, and to wait for a slot at no cost.
 - Its storage in SQLite: to begin a run's log without a walk through all migrations.
+- What a workspace file may say: Dagster tells of a bad one only in pages, when a server starts.
 - Code servers that web server and daemon share: `dagster dev` starts them, and has no place for a layer before its web
   server.
 
@@ -55,6 +56,7 @@ __all__ = [
     "execute_as_of_location",
     "raise_execution_interrupts",
     "stale_status_resolver",
+    "workspace_faults",
 ]
 
 BACKFILL_UNDER_WAY = BulkActionStatus.REQUESTED
@@ -118,6 +120,15 @@ def execute_as_of_location(
         remote_job_origin=origin.get_job_origin(job.name),
     )
     return execute_run(InMemoryJob(job), run, instance)
+
+
+def workspace_faults(workspace: Mapping[str, Any]) -> list[str]:
+    """What Dagster does not take in a workspace file, a sentence each; nothing where all is right."""
+    from dagster._core.workspace.config_schema import process_workspace_config
+
+    # What was expected is a schema of pages.
+    errors = process_workspace_config(workspace).errors or []
+    return [error.message.partition(" Expected:")[0].partition(" You must provide")[0] for error in errors]
 
 
 @contextlib.contextmanager

@@ -42,15 +42,21 @@ def write_workspace(folder: Path, root: Path) -> Path:
     is installed as a package, it lists Lane B's own location.
 
     Raises:
-        SettingsError: the file can't be read.
+        SettingsError: the file can't be read, or says what Dagster doesn't take.
     """
+    from laneb_assets.dagster_internals import workspace_faults
+
     source = root / "workspace.yaml"
     own = {"load_from": [{"python_module": {"module_name": "laneb_assets.definitions", "location_name": LOCATION}}]}
     try:
         listed: Any = yaml.safe_load(source.read_text(encoding="utf-8")) if source.is_file() else own
+        if not isinstance(listed, dict) or "load_from" not in listed:
+            raise ValueError('it has no "load_from"')
+        if faults := workspace_faults(listed):
+            raise ValueError(faults[0].rstrip("."))
         entries = [dict(entry) for entry in listed["load_from"]]
-    except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
-        raise SettingsError([f"{source}: no workspace of Dagster: {' '.join(str(error).split())}"]) from None
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise SettingsError([f"{source}: no workspace of Dagster: {' '.join(str(error).split())}."]) from None
     target = folder / "workspace.yaml"
     target.write_text(
         yaml.safe_dump({**listed, "load_from": [_absolute(entry, root) for entry in entries]}), encoding="utf-8"

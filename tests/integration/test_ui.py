@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from server import wait_until
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from laneb.settings import SettingsError
 from laneb_assets.workspace import write_workspace
 
 pytestmark = pytest.mark.slow
@@ -187,3 +189,21 @@ def test_the_second_experiment_of_workspace_yaml_loads_from_any_folder(tmp_path:
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", str(workspace)]
     done = subprocess.run(command, cwd=tmp_path, env=lane.environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("load_from:\n- python_modul: x\n", 'unexpected config entry "python_modul" at path root:load_from[0].'),
+        ("load_from:\n- python_module: {}\n", 'required config entry "module_name" at path'),
+        ("load_from: 3\n", "Value at path root:load_from must be list."),
+        ("", 'it has no "load_from".'),
+        ("load_from: [\n", "while parsing a flow node"),
+    ],
+)
+def test_a_workspace_that_dagster_does_not_take_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "workspace.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(said)) as refused:
+        write_workspace(tmp_path, tmp_path)
+    assert str(refused.value).startswith(f"{tmp_path / 'workspace.yaml'}: no workspace of Dagster: ")
+    assert len(str(refused.value)) < 400
