@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
+
 START_SECONDS = 120
 
 
@@ -25,6 +27,18 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float) -> Any:
             return found
         time.sleep(0.5)
     raise AssertionError(f"{what}: not within {seconds:g} s")
+
+
+def kill_all(*processes: "subprocess.Popen[bytes]") -> None:
+    """End processes at once, with what they started."""
+    ours = [psutil.Process(process.pid) for process in processes if process.poll() is None]
+    for process in [child for parent in ours for child in parent.children(recursive=True)] + ours:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 class Server:
@@ -107,9 +121,7 @@ class Server:
 
     def kill(self) -> None:
         """End everything at once, as a power cut would."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        kill_all(self.process)
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""

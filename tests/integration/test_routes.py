@@ -1,18 +1,14 @@
 """Each way to start a run, under a real daemon and killed with it: what is shown stays true, nothing waits for ever."""
 
-import contextlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import dagster as dg
-import psutil
 import pytest
-from server import Server, serving, wait_until
+from server import Server, kill_all, serving, wait_until
 
 from laneb.settings import read_overrides
 from laneb.storage.overrides import write_overrides
@@ -47,7 +43,7 @@ def test_every_route_is_recognised_and_a_kill_is_recovered_within_a_minute_of_th
             assert "is under way" in str(busy(lane.assets()[0], instance))
             assert read_overrides(lane.settings.locations) == KEPT
         finally:
-            kill_all(server, processes)
+            kill_all(server.process, *processes)
         for route, run_id in started.items():
             wait_until(lambda run_id=run_id: is_alive(instance, run_id) is False, f"{route}: the lock is free", 10)
         with serving(lane):
@@ -104,13 +100,3 @@ def new_run(instance: dg.DagsterInstance, known: set[str]) -> str | None:
         if run.run_id not in known and run.job_name == "baselines":
             return run.run_id
     return None
-
-
-def kill_all(server: Server, processes: list[subprocess.Popen[bytes]]) -> None:
-    """End it all at once, with what it started, as a power cut would."""
-    ours = [psutil.Process(process.pid) for process in (server.process, *processes) if process.poll() is None]
-    for process in [child for parent in ours for child in parent.children(recursive=True)] + ours:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            os.kill(process.pid, signal.SIGKILL)
-    for process in (server.process, *processes):
-        process.wait()
