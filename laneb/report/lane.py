@@ -14,6 +14,7 @@ from laneb.records.experiment import Experiment
 from laneb.records.inference import Inference
 from laneb.records.statistics import ContextLossDecay
 from laneb.report.answer import CLOCK_MEANINGS, Answer, answer_of
+from laneb.report.behind import behind_sentence
 from laneb.report.markdown import markdown_table
 from laneb.storage import roles
 from laneb.training.checkout_knobs import customary_ratio
@@ -226,6 +227,7 @@ def report_of(store: Store, experiment: str, rows: pd.DataFrame, looks: Sequence
     found = candidate_runs(store, settings, inference)
     runs, requested = _planned(found, settings, inference)
     baselines = baseline_runs(store, settings)
+    calibration = _calibration(store, settings)
     verdict = None
     if runs:
         verdict = judge(
@@ -235,12 +237,14 @@ def report_of(store: Store, experiment: str, rows: pd.DataFrame, looks: Sequence
             requested_ratios=requested,
             knobs=settings.candidates,
             looks=looks,
-            calibration=_calibration(store, settings),
+            calibration=calibration,
         )
+    behind = behind_sentence(store, settings, inference, baselines, calibration)
     _, difference = target_threshold(store.read(BaselineThreshold), settings.threshold.target_threshold)
     failed = [gate.message for gate in inference.gates if not gate.passed]
     judged = [] if verdict is None else verdict.warnings
-    warnings = [difference, *found.sentences, *judged, *failed, *inference.warnings, *_earlier(rows, requested)]
+    warnings = [behind, difference, *found.sentences, *judged, *failed, *inference.warnings]
+    warnings += _earlier(rows, requested)
     return Report(
         experiment=experiment,
         answer=answer_of(inference, verdict),

@@ -104,7 +104,9 @@ def _analysis_run(state: Staleness, run_key: str) -> dg.RunRequest:
 
 def _candidates(state: Staleness) -> Decision | None:
     if not state.of("ratio_inference").fresh:
-        return dg.SkipReason("ratio_inference is not up to date: materialize it, and candidates follow")
+        behind = [name for name in ANALYSIS if state.lane.has(name) and not state.of(name).fresh]
+        what = "it" if len(behind) == 1 else "them"
+        return dg.SkipReason(f"{', '.join(behind)} not up to date: materialize {what}, and candidates follow")
     waiting = [
         seed
         for seed, found in state.partitions("candidate_runs").items()

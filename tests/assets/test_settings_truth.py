@@ -7,16 +7,19 @@ import pandas as pd
 import pytest
 from routes import check_says, laneb_run_trains_first, launch, launch_job, sensor_says, summary_says
 
+from laneb.records.baseline import BaselineThreshold
 from laneb.records.experiment import Experiment
 from laneb.records.verdict import Verdict
 from laneb.settings import read_overrides
 from laneb.storage.overrides import write_overrides
 from laneb_assets.assets.experiment import op_name
-from laneb_assets.automation.decisions import next_runs
+from laneb_assets.automation.decisions import ANALYSIS, next_runs
 from laneb_assets.automation.staleness import Staleness
 from laneb_assets.dagster_internals import StaleStatus, stale_status_resolver
 
 pytestmark = pytest.mark.slow
+
+BEHIND = ("baseline_threshold", "calibration_points", "ratio_inference")
 
 
 @pytest.fixture
@@ -157,6 +160,35 @@ def test_a_removed_run_seed_leaves_tally_and_table_and_stays_queryable(lane, mon
     monkeypatch.setenv("LANE_B_RUN_SEEDS", "41,42,43")
     assert launch(lane, "experiment", "inference_schema") == ""
     assert set(lane.warehouse.current_rows("simulated")["seed"]) == {41, 42, 43}
+
+
+def test_a_removed_baseline_seed_leaves_threshold_tally_table_and_verdict_and_stays_queryable(lane, monkeypatch):
+    rows = len(lane.warehouse.all_rows("simulated"))
+    for name, value in (("BASELINE_SEEDS", "41,42"), ("BASELINE_MIN_SUCCESS", "2"), ("RUN_SEEDS", "41")):
+        monkeypatch.setenv(f"LANE_B_{name}", value)
+    assert launch(lane, "experiment") == ""
+    # Each says that it is of three until it is made again, whoever is asked.
+    of_three = [f"{name} (baseline seeds 41,42,43, now 41,42)" for name in BEHIND]
+    said = f"! behind what they are made of: {', '.join(of_three)}. Materialize baseline_results and all that follows"
+    assert said in summary_says(lane)
+    assert sensor_says(lane) == f"{', '.join(ANALYSIS)} not up to date: materialize them, and candidates follow"
+    assert launch(lane, "baseline_results", "baseline_threshold", "calibration_points") == ""
+    threshold = lane.store.read(BaselineThreshold)
+    assert [run.seed for run in threshold.successful_runs] == list(threshold.required_seeds) == ["41", "42"]
+    now = threshold.recommended_target_threshold
+    moved = (
+        f"behind what they are made of: ratio_inference (baseline seeds 41,42,43, now 41,42; threshold 0.954500, now "
+    )
+    assert f"! {moved}{now:.6f}). " in summary_says(lane)
+    assert launch(lane, "ratio_inference") == launch(lane, "candidate_runs", partition="41") == ""
+    assert launch(lane, "inference_schema", "lane_b_summary") == ""
+    assert {arm.seed for arm in lane.store.read(Verdict).arms} == {41, 42}
+    table = pd.read_csv(lane.settings.locations.schema_path)
+    assert (set(table["seed"]), set(table["target_metric_threshold"])) == ({41}, {now})
+    assert not any(word in summary_says(lane) for word in ("behind", "43"))
+    # What was trained and reported of it is still there to be asked.
+    assert set(pd.read_csv(lane.settings.locations.baseline_results_csv)["seed"]) == {41, 42, 43}
+    assert len(lane.warehouse.all_rows("simulated")) == rows + len(table)
 
 
 def test_experiment_alone_makes_its_sections_too_and_leaves_nothing_stale(lane) -> None:
