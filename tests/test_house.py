@@ -54,6 +54,12 @@ def test_imports_point_down(path: Path) -> None:
             assert not private or module == "laneb_assets.dagster_internals", f"{module} imports {name}"
 
 
+def test_tests_and_benchmarks_use_nothing_private_of_dagster() -> None:
+    private = re.compile(r"^\s*(from|import) dagster\._", re.MULTILINE)
+    files = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]
+    assert [str(path) for path in files if private.search(path.read_text(encoding="utf-8"))] == []
+
+
 LAZY = [path for path in SOURCES if path.name == "__init__.py" and "_HOMES = {" in path.read_text(encoding="utf-8")]
 
 

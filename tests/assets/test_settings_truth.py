@@ -176,10 +176,8 @@ def test_a_removed_baseline_seed_leaves_threshold_tally_table_and_verdict_and_st
     threshold = lane.store.read(BaselineThreshold)
     assert [run.seed for run in threshold.successful_runs] == list(threshold.required_seeds) == ["41", "42"]
     now = threshold.recommended_target_threshold
-    moved = (
-        f"behind what they are made of: ratio_inference (baseline seeds 41,42,43, now 41,42; threshold 0.954500, now "
-    )
-    assert f"! {moved}{now:.6f}). " in summary_says(lane)
+    moved = f"ratio_inference (baseline seeds 41,42,43, now 41,42; threshold 0.954500, now {now:.6f})"
+    assert f"! behind what they are made of: {moved}. " in summary_says(lane)
     assert launch(lane, "ratio_inference") == launch(lane, "candidate_runs", partition="41") == ""
     assert launch(lane, "inference_schema", "lane_b_summary") == ""
     assert {arm.seed for arm in lane.store.read(Verdict).arms} == {41, 42}
