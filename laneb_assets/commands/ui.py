@@ -144,7 +144,7 @@ def _refuse_what_is_taken(home: Path, port: int) -> None:
         )
     if not _is_free(port):
         holder = _holder_of(port)
-        by = f" by process {holder.pid} ({' '.join(_command(holder))[:80]})" if holder else ""
+        by = f" by process {holder.pid} ({' '.join(' '.join(_command(holder)).split())[:80]})" if holder else ""
         raise SettingsError([f"port {port} is taken{by}. End that, or choose another: laneb ui --port {port + 1}"])
 
 
