@@ -186,12 +186,19 @@ def _trained_for(
         return ("what it was trained for is not on record",)
     changes = []
     if made_for.requested_ratio != candidate.ratio:
-        changes.append(f"{candidate.mode} ratio {made_for.requested_ratio:.4g}, now {candidate.ratio:.4g}")
+        changes.append(f"{candidate.mode} ratio {_told_apart(made_for.requested_ratio, candidate.ratio, 4)}")
     if made_for.threshold != inference.target_metric_threshold:
-        changes.append(f"threshold {made_for.threshold:.6g}, now {inference.target_metric_threshold:.6g}")
+        changes.append(f"threshold {_told_apart(made_for.threshold, inference.target_metric_threshold, 6)}")
     if changes:
         return tuple(changes)
     return changes_of(store.locations, run, wanted_spec(store, experiment, seed=candidate.seed, ratio=candidate.ratio))
+
+
+def _told_apart(before: float, now: float, digits: int) -> str:
+    """Two numbers with so many digits, or with as many as it takes to see that they differ."""
+    while digits < 17 and f"{before:.{digits}g}" == f"{now:.{digits}g}":
+        digits += 1
+    return f"{before:.{digits}g}, now {now:.{digits}g}"
 
 
 def _refuse_stale(store: Store, experiment: Experiment, asset: str) -> None:

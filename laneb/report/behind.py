@@ -78,7 +78,7 @@ def _points(points: Calibration, experiment: Experiment, runs: Sequence[RunResul
     yield _seeds(points.baseline_required_seeds, experiment)
     # Points of earlier versions don't know their runs.
     if points.run_versions and points.run_versions != tuple(run.content_hash() for run in runs):
-        yield "calibration runs", f"{len(points.run_versions)}", f"{len(runs)} others"
+        yield "made of", f"{len(points.run_versions)} calibration runs", f"{len(runs)} others"
 
 
 def _inference(inference: Inference, threshold: BaselineThreshold, experiment: Experiment) -> Iterable[Compared]:

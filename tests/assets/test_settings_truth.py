@@ -1,6 +1,7 @@
 """One truth of the settings: whatever way a person takes, what is stored holds, and what is behind says so."""
 
 import json
+import re
 
 import dagster as dg
 import pandas as pd
@@ -144,6 +145,16 @@ def test_candidates_of_an_earlier_inference_count_in_nothing(lane) -> None:
     assert len(lane.warehouse.all_rows("simulated")) == len(before) + len(rows)
     assert "! candidate_runs 42, 43 have not run for this inference" in summary_says(lane)
     assert laneb_run_trains_first(lane) == "candidate_runs [42]"
+
+
+def test_ratios_that_hardly_differ_are_said_with_the_digits_in_which_they_do(lane) -> None:
+    run = lane.store.read_run("laneb_inferred_s41", "")
+    ratio = run.made_for.requested_ratio
+    made_for = run.made_for.model_copy(update={"requested_ratio": ratio * (1 + 1e-6)})
+    lane.store.write_run("laneb_inferred_s41", run.model_copy(update={"made_for": made_for}))
+    [said] = re.findall(r"inferred ratio (\S+), now (\S+)\)", summary_says(lane))
+    assert said[0] != said[1]
+    assert [float(number) for number in said] == pytest.approx([made_for.requested_ratio, ratio], rel=1e-6)
 
 
 def test_a_removed_run_seed_leaves_tally_and_table_and_stays_queryable(lane, monkeypatch) -> None:
