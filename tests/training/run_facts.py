@@ -1,9 +1,8 @@
 """What tests compare of two runs, and a disk that is full."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from small_runs import training_process
 
 from laneb.records.runs import RunResult
 
@@ -23,16 +22,15 @@ def losses(run_dir: Path) -> list[str]:
     return [line.split(" | ")[0] + line.split(" | ")[1] for line in lines(run_dir, "step")]
 
 
-def with_files_up_to(limit: int, run_dir: Path) -> "subprocess.CompletedProcess[str]":
-    """Train where no file can grow beyond a size: what a full disk refuses, at a byte of our choice."""
-    script = (
-        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
-        f"sys.argv[1:] = [{str(run_dir / 'spec.json')!r}]; runpy.run_module('laneb.training', run_name='__main__')"
-    )
-    # Python up to 3.11 takes a half-written .pyc for a whole one, and fails at the next import of the module.
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
+def with_files_up_to(limit: int, run_dir: Path) -> tuple[int, str]:
+    """Train where no file can grow beyond a size: what a full disk refuses, at a byte of our choice.
+
+    Gives the exit status, and what was said of errors.
+    """
+    arguments = ["-m", "laneb.training", str(run_dir / "spec.json")]
+    process = training_process(arguments, {}, largest_file=limit)
+    _, errors = process.communicate()
+    return process.wait(), errors
 
 
 def once(points: list[tuple[int, float]]) -> dict[int, float]:

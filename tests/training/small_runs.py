@@ -1,13 +1,17 @@
 """Runs of seconds, without the rest of the lane."""
 
+import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from forked_python import Forked, ForkedPython
 
 from laneb.knobs import ModelKnobs, TrainingKnobs
 from laneb.model.scaling import ModelShape, count_parameters
@@ -52,15 +56,33 @@ class Runs:
         assert result is not None, ended
         return result
 
-    def start(self, run_dir: Path, **environment: str) -> "subprocess.Popen[str]":
-        """A training process on a directory."""
+    def start(self, run_dir: Path, **environment: str) -> Forked:
+        """A training process on a directory, forked of one that has imported torch."""
+        return training_process(["-m", "laneb.training", str(run_dir / "spec.json")], environment)
+
+    def start_command(self, run_dir: Path, *launcher: str) -> "subprocess.Popen[str]":
+        """The command that trains a directory, or that of a launcher (`-m torch.distributed.run ...`)."""
         return subprocess.Popen(
-            [sys.executable, "-m", "laneb.training", str(run_dir / "spec.json")],
+            [sys.executable, *launcher, "-m", "laneb.training", str(run_dir / "spec.json")],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **environment},
         )
+
+
+@functools.cache
+def with_torch() -> ForkedPython:
+    """Python with what trains a run imported, once for this test process."""
+    made = ForkedPython("laneb.training.backends.builtin", "laneb.training.loop", "laneb.training.reporting")
+    atexit.register(made.end)
+    return made
+
+
+def training_process(
+    arguments: Sequence[str], environment: Mapping[str, str], largest_file: int | None = None
+) -> Forked:
+    """Python on arguments, with torch there."""
+    return with_torch().start(*arguments, environment={**os.environ, **environment}, largest_file=largest_file)
 
 
 def write_shards(folder: Path, *, tokens: int = 20_000, seed: int = 3) -> TokenShards:

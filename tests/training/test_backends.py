@@ -294,9 +294,9 @@ def test_a_full_disk_is_said_with_the_file_that_it_refused(tmp_path: Path):
     run_dir.mkdir()
     (run_dir / "spec.json").write_text(spec_of(checkout).to_json())
     # So few that no file of the script itself is refused before the log.
-    full = with_files_up_to(200, run_dir)
-    assert full.returncode == 1 and len(full.stderr.splitlines()) == 1
-    assert f"error: {run_dir / 'train.log'} can't be written: File too large. Free some space" in full.stderr
+    status, errors = with_files_up_to(200, run_dir)
+    assert status == 1 and len(errors.splitlines()) == 1
+    assert f"error: {run_dir / 'train.log'} can't be written: File too large. Free some space" in errors
     assert train(spec_of(checkout), run_dir).status == "ok"
 
 

@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked_python import Forked
 from run_facts import facts, lines, losses, with_files_up_to
+from servers import free_port
+from small_runs import training_process
 
 from laneb.corpus.shards import open_shards
 from laneb.training.devices import Device
@@ -33,7 +35,7 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return sorted((run_dir / "checkpoint").glob("step_*.pt"))
 
 
-def stop_at(process: "subprocess.Popen[str]", line: str, signal_number: int) -> int:
+def stop_at(process: "Forked | subprocess.Popen[str]", line: str, signal_number: int) -> int:
     """Send a signal once the process has printed a line; its exit status."""
     assert process.stdout is not None
     for printed in process.stdout:
@@ -51,7 +53,7 @@ def test_a_stopped_run_ends_as_one_that_was_not(uninterrupted, signal_number, st
     runs, spec, result = uninterrupted
     name = f"stopped_{signal_number}"
     run_dir = runs.prepared(spec, name)
-    assert stop_at(runs.start(run_dir), "step 00007", signal_number) == status
+    assert stop_at(runs.start_command(run_dir), "step 00007", signal_number) == status
     assert prepare(run_dir, spec) == "resume"
     assert facts(runs.train(spec, name)) == facts(result)
     assert len(lines(run_dir, "Resuming optimization from step")) == 1
@@ -127,10 +129,10 @@ def test_a_full_disk_is_one_error_that_leaves_the_last_checkpoint(uninterrupted,
     run_dir = runs.prepared(spec, name)
     stop_at(runs.start(run_dir), "step 00004", signal.SIGKILL)
     kept = {path: path.read_bytes() for path in checkpoints(run_dir)}
-    full = with_files_up_to(limit, run_dir)
-    assert full.returncode == 1
+    status, errors = with_files_up_to(limit, run_dir)
+    assert status == 1
     said = message.format(step=int(max(kept).stem[5:]))
-    assert full.stderr.startswith("error: ") and said in full.stderr and len(full.stderr.splitlines()) == 1
+    assert errors.startswith("error: ") and said in errors and len(errors.splitlines()) == 1
     assert {path: path.read_bytes() for path in checkpoints(run_dir)} == kept
     assert facts(runs.train(spec, name)) == facts(result)
     assert losses(run_dir) == losses(runs.folder / spec.run_id)
@@ -148,14 +150,20 @@ def test_a_directory_has_one_process_at_a_time(runs):
     assert prepare(run_dir, spec) == "fresh"
 
 
+def together(processes: int, *arguments: str) -> list[tuple[str, str]]:
+    """What each of several processes of a run printed, told its place as torchrun tells it."""
+    place = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    started = [training_process(arguments, place | rank) for rank in ranks]
+    return [process.communicate() for process in started]
+
+
 def test_two_processes_train_as_one(uninterrupted):
     runs, spec, result = uninterrupted
     run_dir = runs.prepared(spec, "two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = ["-m", "laneb.training", str(run_dir / "spec.json")]
-    ended = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    ended = together(2, "-m", "laneb.training", str(run_dir / "spec.json"))
     shared = read_result(run_dir, spec)
-    assert shared is not None, ended.stderr
+    assert shared is not None, ended
     assert [point.step for point in shared.val_curve] == [point.step for point in result.val_curve]
     for ours, theirs in zip(shared.val_curve, result.val_curve, strict=True):
         assert ours.bpb == pytest.approx(theirs.bpb, rel=1e-3)
@@ -166,20 +174,16 @@ def test_two_processes_train_as_one(uninterrupted):
 
 def test_processes_orthogonalise_each_its_share_and_all_have_the_whole(runs):
     spec = runs.spec(total_batch_size=192, recipe="nanochat-2026-07")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
-    script = [str(Path(__file__).with_name("shared_work.py")), str(runs.prepared(spec) / "spec.json"), "7", "2"]
-    ended = subprocess.run([*command, *script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+    script = Path(__file__).with_name("shared_work.py")
+    ended = together(3, str(script), str(runs.prepared(spec) / "spec.json"), "7", "2")
     # Of 7 matrices each takes three at most, of 2 one.
-    assert sorted(ended.stdout.split("\n")[:3]) == ["own 1 and 0", "own 3 and 1", "own 3 and 1"]
+    assert [said for said, _ in ended] == ["own 3 and 1\n", "own 3 and 1\n", "own 1 and 0\n"], ended
 
 
 def test_a_killed_process_ends_the_others_and_says_so(runs):
     spec = runs.spec(steps=4000)
     run_dir = runs.prepared(spec)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    arguments = ["-m", "laneb.training", str(run_dir / "spec.json")]
-    launcher = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    launcher = runs.start_command(run_dir, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     assert launcher.stdout is not None
     while not launcher.stdout.readline().startswith("step 00020"):
         assert launcher.poll() is None
