@@ -29,6 +29,9 @@ from laneb_assets.lane_run.steps import Outcome, Step
 from laneb_assets.lane_run.walk import run_lane
 
 PROFILES = Path(__file__).parent
+# Test processes share the cores: with a thread for each core in each of them, most of their time is spent waiting for
+# one another. A training process has the threads that its spec says, whatever stands here.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The machines that tests run on are shared: how long an example takes says nothing.
 hypothesis_settings.register_profile("shared", deadline=None)
