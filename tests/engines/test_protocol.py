@@ -9,12 +9,16 @@ import threading
 import psutil
 import pytest
 from servers import until
-from undisturbed import Story
+from small_runs import Runs, write_shards
+from undisturbed import Story, Undisturbed
 
 from laneb.engines import CancelledError, EngineError, train
 from laneb.engines import job as jobs
 from laneb.engines.published import checkpoint_step, node_lease
 from laneb.storage import shared
+from laneb.training.backends.simulated import simulate
+from laneb.training.interruption import StopRequest
+from laneb.training.surface import Surface
 
 
 def node_of(work) -> psutil.Process:
@@ -33,32 +37,31 @@ def signalled(work, number: int) -> None:
         process.send_signal(number)
 
 
-def test_a_run_is_trained_once_whoever_asks_from_whichever_machine(undisturbed, shared_place, tmp_path):
-    work, story = undisturbed.work(shared_place, tmp_path / "one"), Story()
-    undisturbed.is_equalled_by(story.train(work), work.mirror)
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A run that nothing disturbed, without training: for what is about who trains it. Each takes two seconds."""
+    folder = tmp_path_factory.mktemp("drawn")
+    runs = Runs(folder / "runs", write_shards(folder / "shards"))
+    surface = Surface(seconds_per_step=0.01, pace=1.0)
+    spec = runs.spec(backend="simulated", steps=200, eval_every=50).model_copy(update={"surface": surface})
+    return Undisturbed(runs, spec, simulate(spec, runs.prepared(spec), StopRequest()))
+
+
+def test_a_run_is_trained_once_whoever_asks_from_whichever_machine(drawn, shared_place, tmp_path):
+    work, story = drawn.work(shared_place, tmp_path / "one"), Story()
+    drawn.is_equalled_by(story.train(work), work.mirror)
     steps = [event["step"] for event in story.events if event["event"] == "step"]
     assert steps == sorted(set(steps)) and len(steps) > 50
     assert [event["event"] for event in story.events if event["event"] in ("start", "end")] == ["start", "end"]
     scratch = tmp_path / "one" / "scratch"
     until(lambda: not list(scratch.glob("laneb-run-*")), what="the node, which publishes first, clears its scratch")
-    assert checkpoint_step(work.run) == 0
     job = jobs.read_job(work.run)
-    other = undisturbed.work(shared_place, tmp_path / "other", python=sys.executable)
-    undisturbed.is_equalled_by(train(other), other.mirror)
+    other = drawn.work(shared_place, tmp_path / "other", python=sys.executable)
+    drawn.is_equalled_by(train(other), other.mirror)
     assert jobs.read_job(work.run) == job
 
 
-def test_a_node_that_is_lost_is_replaced_and_the_run_is_as_if_it_were_not(undisturbed, bucket, tmp_path):
-    work = undisturbed.work(bucket, tmp_path)
-    # What was not published when the node is lost is trained again: here something was.
-    story = Story(120, lambda: signalled(work, signal.SIGKILL), ready=lambda: checkpoint_step(work.run) > 0)
-    undisturbed.is_equalled_by(story.train(work), work.mirror)
-    assert len(story.resumed_from()) == 1
-    assert [event["event"] for event in story.events].count("start") == 1
-    assert any("ended without a result; starting it again" in sentence for sentence in story.said)
-
-
-def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on_when_it_is_wanted_again(undisturbed, bucket, tmp_path):
+def test_a_run_that_was_cancelled_and_then_lost_its_node_ends_as_one_that_was_not(undisturbed, bucket, tmp_path):
     work, stop = undisturbed.work(bucket, tmp_path), threading.Event()
     story = Story(80, stop.set)
     with pytest.raises(CancelledError, match="was told to stop; its checkpoint is kept"):
@@ -66,13 +69,19 @@ def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on_when_it_is_wanted_again(
     kept = checkpoint_step(work.run)
     assert kept >= 80
     assert not node_lease(work.run, 60).is_alive()
-    again = Story()
+    # What was not published when the node is lost is trained again: here something was.
+    lose, more_is_kept = (lambda: signalled(work, signal.SIGKILL)), (lambda: checkpoint_step(work.run) > kept)
+    again = Story(kept + 40, lose, ready=more_is_kept)
     undisturbed.is_equalled_by(again.train(work), work.mirror)
-    assert again.resumed_from() == [kept]
+    first, second = again.resumed_from()
+    assert first == kept < second
+    assert [event["event"] for event in again.events].count("start") == 1
+    assert any("ended without a result; starting it again" in sentence for sentence in again.said)
+    assert checkpoint_step(work.run) == 0
 
 
-def test_a_node_that_stalls_is_taken_over_and_writes_nothing_when_it_wakes(undisturbed, tmp_path):
-    work = undisturbed.work(tmp_path, tmp_path)
+def test_a_node_that_stalls_is_taken_over_and_writes_nothing_when_it_wakes(drawn, tmp_path):
+    work = drawn.work(tmp_path, tmp_path)
     stalled: list[psutil.Process] = []
 
     def stall() -> None:
@@ -92,7 +101,7 @@ def test_a_node_that_stalls_is_taken_over_and_writes_nothing_when_it_wakes(undis
     replacement = psutil.Popen(node, stdout=subprocess.DEVNULL)
     assert replacement.wait() == 0
     coordinator.join(30)
-    undisturbed.is_equalled_by(results[0], work.mirror)
+    drawn.is_equalled_by(results[0], work.mirror)
     before = {name: shared.read_or_none(work.run / name) for name in shared.names_below(work.run)}
     for process in [stalled[0], *stalled[0].children(recursive=True)]:
         process.resume()
@@ -112,10 +121,10 @@ train(Work(spec, Path(run), Path(run), TrainingKnobs(), EngineKnobs.model_valida
 """
 
 
-def test_a_coordinator_that_died_is_followed_by_one_that_attaches_to_its_job(undisturbed, tmp_path):
+def test_a_coordinator_that_died_is_followed_by_one_that_attaches_to_its_job(drawn, tmp_path):
     start = "bash -c 'setsid {command} --incarnation {name} >/dev/null 2>&1 &'"
     look = "pgrep -f {name}"
-    work = undisturbed.work(tmp_path, tmp_path, engine="command", args=start, state_command=look, lease_seconds=1)
+    work = drawn.work(tmp_path, tmp_path, engine="command", args=start, state_command=look, lease_seconds=1)
     arguments = [work.spec.model_dump_json(), str(work.run), work.engine.model_dump_json()]
     coordinator = psutil.Popen([sys.executable, "-c", COORDINATOR, *arguments], stdout=subprocess.PIPE, text=True)
     for line in coordinator.stdout:
@@ -123,15 +132,15 @@ def test_a_coordinator_that_died_is_followed_by_one_that_attaches_to_its_job(und
             break
     coordinator.kill()
     job, story = jobs.read_job(work.run), Story()
-    undisturbed.is_equalled_by(story.train(work), work.mirror)
+    drawn.is_equalled_by(story.train(work), work.mirror)
     assert jobs.read_job(work.run) == job
     assert any("is at it already; following it" in sentence for sentence in story.said)
     assert story.resumed_from() == []
 
 
-def test_what_another_start_would_not_mend_is_said_at_once(undisturbed, tmp_path):
-    spec = undisturbed.spec.model_copy(update={"corpus_fingerprint": "another"})
-    work = undisturbed.work(tmp_path, tmp_path)
+def test_what_another_start_would_not_mend_is_said_at_once(drawn, tmp_path):
+    spec = drawn.spec.model_copy(update={"corpus_fingerprint": "another"})
+    work = drawn.work(tmp_path, tmp_path)
     work = type(work)(spec, work.run, work.mirror, work.training, work.engine)
     with pytest.raises(EngineError, match=r"seed 41\).*holds no whole token shards of the run"):
         train(work)
@@ -139,7 +148,7 @@ def test_what_another_start_would_not_mend_is_said_at_once(undisturbed, tmp_path
     assert job is not None and job.attempt == 1
 
 
-def test_a_node_that_never_comes_to_train_is_given_up(undisturbed, tmp_path):
-    work, story = undisturbed.work(tmp_path, tmp_path, python="/bin/false"), Story()
+def test_a_node_that_never_comes_to_train_is_given_up(drawn, tmp_path):
+    work, story = drawn.work(tmp_path, tmp_path, python="/bin/false"), Story()
     with pytest.raises(EngineError, match="3 starts in a row ended without a new checkpoint"):
         story.train(work)

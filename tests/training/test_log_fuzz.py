@@ -39,7 +39,7 @@ def lines(draw: st.DrawFn) -> str:
 
 line_ends = st.sampled_from(["\n", "\r\n", "\r", ""])
 documents = st.lists(st.tuples(lines(), line_ends), max_size=14).map(lambda parts: "".join(a + b for a, b in parts))
-fast = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fast = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @fast
