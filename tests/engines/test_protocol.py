@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -35,6 +36,12 @@ def signalled(work, number: int) -> None:
     node = node_of(work)
     for process in [node, *node.children(recursive=True)]:
         process.send_signal(number)
+
+
+def written(run: Path) -> dict[str, tuple[int, int]]:
+    """Each file below a directory, and when it was last written: what is written again may say the same."""
+    files = {name: (run / name).stat() for name in shared.names_below(run)}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in files.items()}
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +109,11 @@ def test_a_node_that_stalls_is_taken_over_and_writes_nothing_when_it_wakes(drawn
     assert replacement.wait() == 0
     coordinator.join(30)
     drawn.is_equalled_by(results[0], work.mirror)
-    before = {name: shared.read_or_none(work.run / name) for name in shared.names_below(work.run)}
+    before = written(work.run)
     for process in [stalled[0], *stalled[0].children(recursive=True)]:
         process.resume()
     assert stalled[0].wait(30) == 75
-    assert {name: shared.read_or_none(work.run / name) for name in shared.names_below(work.run)} == before
+    assert written(work.run) == before
 
 
 COORDINATOR = """
