@@ -175,7 +175,7 @@ def become(wanted: dict[str, Any]) -> None:
     importlib.invalidate_caches()
     if wanted["largest_file"] is not None:
         # Python up to 3.11 takes a half-written .pyc for a whole one, and fails at the next import of the module.
-        sys.dont_write_bytecode = True
+        sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (wanted["largest_file"],) * 2)
     kind, *rest = arguments
