@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from filelock import FileLock
-from forked_laneb import Laneb
+from forked_python import ForkedPython
 from hypothesis import settings as hypothesis_settings
 
 from laneb.settings import Settings, load_settings
@@ -55,11 +54,10 @@ def only_the_tests_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @functools.cache
-def console_script() -> Laneb:
-    """`laneb`, imported once for this test process."""
-    made = Laneb()
-    atexit.register(made.end)
-    return made
+def laneb_imported() -> ForkedPython:
+    """What starts `laneb`: its verbs' modules are imported once for this test process."""
+    verbs = ("doctor", "report", "run", "summary", "watch")
+    return ForkedPython(*(f"laneb_assets.commands.{verb}" for verb in verbs), "laneb_assets.lane_run.walk")
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,11 @@ class Lane:
 
     def laneb(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """The console script, in a process of its own."""
-        return console_script()(*arguments, environment=self.environment() | variables, folder=str(self.folder))
+        process = laneb_imported().start(
+            "-m", "laneb_assets.cli", *arguments, environment=self.environment() | variables, folder=self.folder
+        )
+        said, errors = process.communicate()
+        return subprocess.CompletedProcess(["laneb", *arguments], process.wait(), said, errors)
 
     def environment(self) -> dict[str, str]:
         """For processes: this lane's instance and profile, and nothing of the person's."""

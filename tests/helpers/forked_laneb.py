@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,32 +74,6 @@ def _become_laneb(arguments: Sequence[str], environment: Mapping[str, str], said
                 stream.flush()
     finally:
         os._exit(status)
-
-
-class Laneb:
-    """The console script for one test process: what each command would import first is imported once."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-
-    def __call__(
-        self, *arguments: str, environment: Mapping[str, str], folder: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command with an environment, in a folder."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        one = {"arguments": arguments, "environment": dict(environment), "folder": folder}
-        self._process.stdin.write(json.dumps(one) + "\n")
-        self._process.stdin.flush()
-        done = Done(**json.loads(self._process.stdout.readline()))
-        return subprocess.CompletedProcess(["laneb", *arguments], done.status, done.said, done.errors)
-
-    def end(self) -> None:
-        """It ends with what it reads from."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
 
 
 def serve() -> None:

@@ -77,19 +77,24 @@ class ForkedPython:
             )  # fmt: skip
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str] | None = None, largest_file: int | None = None
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        largest_file: int | None = None,
     ) -> Forked:
-        """Start what `python ARGUMENTS` would, where this process is.
+        """Start what `python ARGUMENTS` would.
 
         Args:
             arguments: `-m MODULE ...`, `-c PROGRAM ...` or `SCRIPT ...`
             environment: its whole environment, this process's by default.
+            folder: where it runs, by default where this process does.
             largest_file: no file of it may grow beyond [bytes].
         """
         stderr = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - the process that is started has it
         (read_stdout, stdout), (read_status, status) = os.pipe(), os.pipe()
         wanted = {
-            "arguments": arguments, "folder": str(Path.cwd()), "largest_file": largest_file,
+            "arguments": arguments, "folder": str(folder or Path.cwd()), "largest_file": largest_file,
             "environment": dict(os.environ if environment is None else environment),
         }  # fmt: skip
         socket.send_fds(self._asks, [json.dumps(wanted).encode()], [stdout, stderr.fileno(), status])
