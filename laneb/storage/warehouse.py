@@ -16,28 +16,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from laneb.records.base import canonical_hash
 from laneb.storage.atomic import StorageError, remedy
-from laneb.storage.schema_table import COLUMN_TYPES, SCHEMA_COLUMNS, SchemaRow, row_from_values
+from laneb.storage.schema_table import SCHEMA_COLUMNS, SchemaRow
+from laneb.storage.warehouse_tables import (
+    TABLE,
+    VERSION_TABLE,
+    has_table,
+    insert,
+    migrate,
+    one,
+    row_fingerprint,
+    transaction,
+)
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-TABLE = "lane_b_inference_schema"
-VERSION_TABLE = "lane_b_schema_version"
-SCHEMA_VERSION = 1
 _COMPARED = ("experiment", "arm", "runs", "ratio", "threshold", "min_val_bpb", "time_to_target_sec", "reached")
-_SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
 _NO_ROOM = ("No space left", "File too large", "Disk quota")
 _NO_RIGHT = ("Permission denied", "Read-only", "read-only")
 _QUIET_SECONDS = 1.0
 """What others hold no longer than this is waited for without a word."""
+_ROW = ", ".join(("experiment", "run_fingerprint", *SCHEMA_COLUMNS))
 # DuckDB refuses a second connection of another configuration within one process, so those take turns.
 _one_connection = threading.Lock()
-
-
-_ROW = ", ".join(("experiment", "run_fingerprint", *SCHEMA_COLUMNS))
 
 
 class HeldError(StorageError):
@@ -71,7 +74,7 @@ class Warehouse:
                 connection = self._open(read_only, deadline)
             try:
                 if not read_only:
-                    _migrate(connection)
+                    migrate(connection)
                 yield connection
             except duckdb.Error as error:
                 raise self._unusable(error) from error
@@ -204,17 +207,17 @@ class Warehouse:
         if len(rows) != len(fingerprints):
             raise ValueError(f"{len(rows)} rows but {len(fingerprints)} fingerprints.")
         written = 0
-        with self.connect() as connection, _transaction(connection):
+        with self.connect() as connection, transaction(connection):
             for row, fingerprint in zip(rows, fingerprints, strict=True):
                 key = [experiment, row.values["run_id"], fingerprint]
                 where = "WHERE experiment = ? AND run_id = ? AND run_fingerprint = ?"
-                [revision] = _one(connection, f"SELECT coalesce(max(abs(revision)), 0) + 1 FROM {TABLE}")
-                [known] = _one(connection, f"SELECT count(*) FROM {TABLE} {where}", key)
+                [revision] = one(connection, f"SELECT coalesce(max(abs(revision)), 0) + 1 FROM {TABLE}")
+                [known] = one(connection, f"SELECT count(*) FROM {TABLE} {where}", key)
                 if known and skip_existing:
                     connection.execute(f"UPDATE {TABLE} SET revision = ? {where}", [revision, *key])
                     continue
                 connection.execute(f"DELETE FROM {TABLE} {where}", key)
-                _insert(connection, experiment, fingerprint, revision, row)
+                insert(connection, experiment, fingerprint, revision, row)
                 written += 1
         return written
 
@@ -228,10 +231,10 @@ class Warehouse:
         """
         written = self.upsert(experiment, rows, fingerprints, skip_existing=skip_existing)
         kept = {(row.values["run_id"], fingerprint) for row, fingerprint in zip(rows, fingerprints, strict=True)}
-        with self.connect() as connection, _transaction(connection):
+        with self.connect() as connection, transaction(connection):
             query = f"SELECT run_id, run_fingerprint, csv_text FROM {TABLE} WHERE experiment = ? AND revision > 0"
             for run_id, fingerprint, text in connection.execute(query, [experiment]).fetchall():
-                if (run_id, fingerprint) not in kept and fingerprint != _text_fingerprint(text):
+                if (run_id, fingerprint) not in kept and fingerprint != row_fingerprint(text):
                     connection.execute(
                         f"UPDATE {TABLE} SET revision = -revision "
                         "WHERE experiment = ? AND run_id = ? AND run_fingerprint = ?",
@@ -241,7 +244,7 @@ class Warehouse:
 
     def import_rows(self, experiment: str, rows: Sequence[SchemaRow], *, skip_existing: bool) -> int:
         """Rows of a CSV made elsewhere, as rows of `experiment`; a row's fingerprint is the hash of its text."""
-        return self.upsert(experiment, rows, [row_fingerprint(row) for row in rows], skip_existing=skip_existing)
+        return self.upsert(experiment, rows, [row_fingerprint(row.text) for row in rows], skip_existing=skip_existing)
 
     def current_rows(self, experiment: str) -> pd.DataFrame:
         """The latest row of each run_id: experiment, run_fingerprint and the 21 columns, in order of writing."""
@@ -293,18 +296,9 @@ class Warehouse:
             return frame
         with self.connect(read_only=True) as connection:
             # A table that scripts made is taken over at the first write; until then it has no rows of an experiment.
-            if _has_table(connection, VERSION_TABLE):
+            if has_table(connection, VERSION_TABLE):
                 frame = connection.execute(f"SELECT {names} FROM ({query}) ORDER BY abs(revision)", parameters).df()
         return frame
-
-
-def row_fingerprint(row: SchemaRow) -> str:
-    """Identity of an imported row: the hash of its text, line end left out."""
-    return _text_fingerprint(row.text)
-
-
-def _text_fingerprint(text: str) -> str:
-    return canonical_hash(text.rstrip("\r\n"))
 
 
 def _current(condition: str) -> str:
@@ -320,34 +314,6 @@ def _every(experiment: str | None) -> tuple[str, list[str]]:
     return f"SELECT * FROM {TABLE} WHERE experiment = ?", [experiment]
 
 
-@contextlib.contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    connection.begin()
-    try:
-        yield
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
-
-
-def _one(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[str] | None = None) -> tuple[int, ...]:
-    row = connection.execute(query, parameters or []).fetchone()
-    assert row is not None
-    return row
-
-
-def _insert(
-    connection: duckdb.DuckDBPyConnection, experiment: str, fingerprint: str, revision: int, row: SchemaRow
-) -> None:
-    names = ", ".join(("experiment", "run_fingerprint", "revision", "csv_text", *SCHEMA_COLUMNS))
-    marks = ", ".join("?" * (4 + len(SCHEMA_COLUMNS)))
-    cells = [row.values[name] for name in SCHEMA_COLUMNS]
-    connection.execute(
-        f"INSERT INTO {TABLE} ({names}) VALUES ({marks})", [experiment, fingerprint, revision, row.text, *cells]
-    )
-
-
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(".! ")
 
@@ -360,44 +326,3 @@ def _holder(error: BaseException | None) -> str:
 
 def _is_lock(error: Exception) -> bool:
     return "lock" in str(error).lower()
-
-
-def _has_table(connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-    [count] = _one(connection, "SELECT count(*) FROM information_schema.tables WHERE table_name = ?", [name])
-    return bool(count)
-
-
-def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
-    """Bring the file to the current version; a newer one is refused rather than guessed at."""
-    if _has_table(connection, VERSION_TABLE):
-        [version] = _one(connection, f"SELECT max(version) FROM {VERSION_TABLE}")
-        if version > SCHEMA_VERSION:
-            raise StorageError(
-                f"the DuckDB file has lane B schema version {version}, but this Lane B knows {SCHEMA_VERSION}: "
-                "install a newer Lane B, or point LANE_B_DUCKDB_PATH elsewhere."
-            )
-        return
-    with _transaction(connection):
-        old = _has_table(connection, TABLE)
-        if old:
-            connection.execute(f"ALTER TABLE {TABLE} RENAME TO {TABLE}_before")
-        columns = ", ".join(f"{name} {_SQL_TYPES[kind]}" for name, kind in COLUMN_TYPES.items())
-        connection.execute(
-            f"CREATE TABLE {TABLE} (experiment VARCHAR NOT NULL, run_fingerprint VARCHAR NOT NULL, "
-            f"revision BIGINT NOT NULL, csv_text VARCHAR NOT NULL, {columns}, "
-            "PRIMARY KEY (experiment, run_id, run_fingerprint))"
-        )
-        connection.execute(f"CREATE TABLE {VERSION_TABLE} (version INTEGER NOT NULL)")
-        connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES ({SCHEMA_VERSION})")
-        if old:
-            _take_over(connection)
-
-
-def _take_over(connection: duckdb.DuckDBPyConnection) -> None:
-    """Rows of a table that holds the 21 columns alone, as people's scripts made it, become rows of `before_laneb`."""
-    names = ", ".join(SCHEMA_COLUMNS)
-    old_rows = connection.execute(f"SELECT {names} FROM {TABLE}_before").fetchall()
-    for revision, cells in enumerate(dict.fromkeys(old_rows), start=1):
-        row = row_from_values(dict(zip(SCHEMA_COLUMNS, cells, strict=True)))
-        _insert(connection, "before_laneb", row_fingerprint(row), revision, row)
-    connection.execute(f"DROP TABLE {TABLE}_before")

@@ -3,11 +3,14 @@
 A kill -9 reaches one process alone; its web server and daemon would live on, hold the port and start runs.
 """
 
+import contextlib
 import os
 import runpy
 import signal
 import sys
 import threading
+
+import psutil
 
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 10
@@ -24,9 +27,19 @@ def end_with_parent(grace_seconds: float) -> None:
             threading.Event().wait(LOOK_SECONDS)
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(grace_seconds)
+        end_group()
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end_group() -> None:
+    """Kill what is left of this process's group: a code server whose own parent was killed belongs to nobody else."""
+    group = os.getpgrp()
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if process.pid != os.getpid() and os.getpgid(process.pid) == group:
+                process.kill()
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import dagster as dg
 import yaml
 
 from laneb_assets.dagster_internals import code_servers
-from laneb_assets.web.child import GRACE_SECONDS, end_with_parent
+from laneb_assets.web.child import GRACE_SECONDS, end_group, end_with_parent
 
 READY = "ready"
 LOOK_SECONDS = 2.0
@@ -97,6 +97,8 @@ def main() -> None:
         code = serve(Path(home), Path(workspace), int(port))
     except KeyboardInterrupt:
         code = 130
+    finally:
+        end_group()
     sys.exit(code)
 
 

@@ -168,6 +168,8 @@ def test_a_killed_code_server_comes_back_and_what_a_kill_leaves_behind_ends_by_i
     wait_until(loaded_anew, "the code location is loaded again", 60)
     mine = ui.processes("laneb_assets.web")
     assert len(mine) == 3
+    mine += ui.processes(" code-server ") + ui.processes(" grpc ")
+    assert len(mine) >= 5
     os.kill(ui.process.pid, signal.SIGKILL)
     ui.process.wait()
     assert psutil.wait_procs(mine, timeout=30)[1] == []

@@ -17,7 +17,8 @@ from laneb.report.comparison import comparison_rows
 from laneb.storage.atomic import StorageError
 from laneb.storage.condition import duckdb_condition
 from laneb.storage.schema_table import SCHEMA_COLUMNS, SchemaRow, parse_schema_csv, render_schema_csv, row_from_values
-from laneb.storage.warehouse import TABLE, Warehouse
+from laneb.storage.warehouse import Warehouse
+from laneb.storage.warehouse_tables import TABLE
 
 
 def row(run_id: str = "laneb_inferred_s41", **values: object) -> SchemaRow:
