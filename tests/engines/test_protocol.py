@@ -76,9 +76,15 @@ def test_a_run_that_was_cancelled_and_then_lost_its_node_ends_as_one_that_was_no
     kept = checkpoint_step(work.run)
     assert kept >= 80
     assert not node_lease(work.run, 60).is_alive()
-    # What was not published when the node is lost is trained again: here something was.
-    lose, more_is_kept = (lambda: signalled(work, signal.SIGKILL)), (lambda: checkpoint_step(work.run) > kept)
-    again = Story(kept + 40, lose, ready=more_is_kept)
+
+    def lose_the_node() -> None:
+        # What was not published when the node is lost is trained again: here something was.
+        for process in node_of(work).children(recursive=True):
+            process.suspend()
+        until(lambda: checkpoint_step(work.run) > kept, 60, "a later checkpoint is published")
+        signalled(work, signal.SIGKILL)
+
+    again = Story(kept + 40, lose_the_node)
     undisturbed.is_equalled_by(again.train(work), work.mirror)
     first, second = again.resumed_from()
     assert first == kept < second

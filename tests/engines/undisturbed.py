@@ -72,15 +72,13 @@ class Story:
 
     at_step: int = 0
     act: Callable[[], object] = lambda: None
-    ready: Callable[[], bool] = lambda: True
-    """Asked from that step on: the test acts when it holds."""
     said: list[str] = field(default_factory=list)
     events: list[dict[str, object]] = field(default_factory=list)
     acted: bool = False
 
     def event(self, event: dict[str, object]) -> None:
         self.events.append(event)
-        if self.at_step and not self.acted and int(str(event.get("step", 0))) >= self.at_step and self.ready():
+        if self.at_step and not self.acted and int(str(event.get("step", 0))) >= self.at_step:
             self.acted = True
             self.act()
 
