@@ -72,6 +72,7 @@ def _serve(home: Path, workspace: Path, port: int, environment: dict[str, str]) 
     try:
         if process.stdout.readline():
             print("It is there: open it in a browser. Ctrl-C stops it.", flush=True)
+            print("For others, a proxy asks who they are: laneb ui --allow-host NAME (docs/ui.md).", flush=True)
         code = process.wait()
     except KeyboardInterrupt:
         _end(process)

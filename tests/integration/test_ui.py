@@ -39,6 +39,7 @@ class Ui:
         assert self.process.stdout is not None
         assert "starts on" in self.process.stdout.readline()
         assert "is there" in self.process.stdout.readline()
+        assert "a proxy asks who they are: laneb ui --allow-host NAME" in self.process.stdout.readline()
 
     def start(self, *options: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "laneb_assets.cli", "ui", "--port", str(self.port), *options]
