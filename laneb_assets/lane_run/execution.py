@@ -30,6 +30,7 @@ def materialize_step(
     say: Callable[[str], None] = print,
     *,
     lane_run: str = "",
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Materialize one step in this process.
 
@@ -40,6 +41,7 @@ def materialize_step(
         step: what to materialize.
         say: gets a sentence when it waits for its turn, or for a file that another process holds.
         lane_run: what joins the runs of one `laneb run`.
+        should_stop: whether a step that waits for its turn is to stop.
 
     Raises:
         KeyboardInterrupt: it was told to stop; a run that was training has a checkpoint.
@@ -48,7 +50,7 @@ def materialize_step(
     with alive(instance, run_id), kept_open(instance), waits_told(say):
         begin_log(instance, run_id)
         if pool := lane.pool(step.asset):
-            wait_for_slot(instance, run_id, *pool, say=say)
+            wait_for_slot(instance, run_id, *pool, say=say, should_stop=should_stop)
         started = time.monotonic()
         result = execute_as_of_location(
             definitions.resolve_job_def(job_of(step.asset)),

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
 from typing import Any
 
 import dagster as dg
@@ -47,6 +48,7 @@ class SideBySide:
         self._pool: ProcessPoolExecutor | None = None
         self._context = _context()
         self._said: SimpleQueue[tuple[Step, str]] = self._context.SimpleQueue()
+        self._stopping = self._context.Event()
 
     def __enter__(self) -> "SideBySide":
         return self
@@ -61,7 +63,7 @@ class SideBySide:
             settings, reference = self._settings, self._instance.get_ref()
             given = (settings.profile, dict(settings.overrides), str(settings.locations.work_dir), reference)
             # Who makes the processes has the environment of its own start.
-            given = (*given, self._lane_run, dict(os.environ), self._said)
+            given = (*given, self._lane_run, dict(os.environ), self._said, self._stopping)
             self._pool = ProcessPoolExecutor(self._count, self._context, _open, given)
         return self._pool
 
@@ -96,6 +98,8 @@ class SideBySide:
                         waiting.clear()
                     yield outcome
         except BaseException:
+            # The signal for those that train; one that waits may be where Python drops what a signal raises.
+            self._stopping.set()
             _interrupt_children()
             raise
 
@@ -147,6 +151,7 @@ def _open(
     lane_run: str,
     environment: dict[str, str],
     said: "SimpleQueue[tuple[Step, str]]",
+    stopping: Event,
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
@@ -167,7 +172,7 @@ def _open(
         def say(sentence: str) -> None:
             said.put((step, sentence))
 
-        return materialize_step(lane, definitions, instance, step, say, lane_run=lane_run)
+        return materialize_step(lane, definitions, instance, step, say, lane_run=lane_run, should_stop=stopping.is_set)
 
     _opened.append(materialize)
 

@@ -18,7 +18,14 @@ from laneb_assets.runs.dead import end_if_dead, free_slots, what_of
 LOOK_SECONDS = 0.5
 
 
-def wait_for_slot(instance: dg.DagsterInstance, run_id: str, step: str, pool: str, say: Callable[[str], None]) -> None:
+def wait_for_slot(
+    instance: dg.DagsterInstance,
+    run_id: str,
+    step: str,
+    pool: str,
+    say: Callable[[str], None],
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Claim a slot of a pool for a step of a run; an interrupt gives the place in the queue back.
 
     Dagster frees the slot at the step's end.
@@ -29,6 +36,10 @@ def wait_for_slot(instance: dg.DagsterInstance, run_id: str, step: str, pool: st
         step: the step's key.
         pool: the pool's name.
         say: gets a sentence with the holders, whenever these change while it waits.
+        should_stop: whether to stop as by an interrupt; a signal may come where Python drops what it raises.
+
+    Raises:
+        KeyboardInterrupt: `should_stop` said so.
     """
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits or not _is_limited(storage, pool):
@@ -36,15 +47,22 @@ def wait_for_slot(instance: dg.DagsterInstance, run_id: str, step: str, pool: st
     claimed, said = False, ""
     try:
         while not storage.claim_concurrency_slot(pool, run_id, step).is_claimed:
+            _heed(should_stop)
             sentence = f"waiting for a slot of the pool {pool!r}{_held_by(instance, pool, run_id)}"
             if sentence != said:
                 say(sentence)
                 said = sentence
             time.sleep(LOOK_SECONDS)
+        _heed(should_stop)
         claimed = True
     finally:
         if not claimed:
             storage.free_concurrency_slot_for_step(run_id, step)
+
+
+def _heed(should_stop: Callable[[], bool]) -> None:
+    if should_stop():
+        raise KeyboardInterrupt
 
 
 # Two runs that ask first at the same moment both insert the pool's row, which a database lets only one of them do.

@@ -129,6 +129,24 @@ def test_the_slot_of_a_run_that_has_ended_is_taken_over(instance) -> None:
     assert instance.event_log_storage.get_concurrency_info("training").active_run_ids == {"mine"}
 
 
+def test_who_waits_and_is_to_stop_claims_no_slot_that_becomes_free(instance) -> None:
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("training", 1)
+    other = started_run(instance)
+    assert storage.claim_concurrency_slot("training", other, "step").is_claimed
+    stopping: list[bool] = []
+
+    def free_it(sentence: str) -> None:
+        # The runs that train stop too, and free their slots.
+        stopping.append(True)
+        storage.free_concurrency_slots_for_run(other)
+
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_slot(instance, "mine", "step", "training", say=free_it, should_stop=lambda: bool(stopping))
+    info = storage.get_concurrency_info("training")
+    assert (info.active_run_ids, info.pending_run_ids) == (set(), set())
+
+
 def test_laneb_run_says_whom_it_waits_for_and_ctrl_c_ends_the_wait_at_once(lane, instance) -> None:
     """At the first asset with a pool: the tokenizer is made before."""
     instance.event_log_storage.set_concurrency_slots("training", 1)
