@@ -116,7 +116,8 @@ def test_a_node_that_stalls_is_taken_over_and_writes_nothing_when_it_wakes(drawn
     coordinator.join(30)
     drawn.is_equalled_by(results[0], work.mirror)
     before = written(work.run)
-    for process in [stalled[0], *stalled[0].children(recursive=True)]:
+    # The node ends its training process as soon as it wakes.
+    for process in [*stalled[0].children(recursive=True), stalled[0]]:
         process.resume()
     assert stalled[0].wait(30) == 75
     assert written(work.run) == before
