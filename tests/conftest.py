@@ -38,11 +38,11 @@ hypothesis_settings.load_profile("shared")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for a daemon begin first, so that the others run meanwhile.
+    """Tests that wait for a daemon begin first, so that the others run meanwhile, then those of whole processes.
 
     pytest-xdist would begin with the files that hold most tests: `make test` says --no-loadscope-reorder.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "integration" not in item.path.parts))
 
 
 @pytest.fixture(autouse=True)
