@@ -98,6 +98,8 @@ class Warehouse:
             try:
                 lock.acquire()
             except Timeout:
+                if quiet == self.wait_seconds:
+                    raise
                 self._say_who(self._ask())
                 lock.acquire(timeout=self.wait_seconds - quiet)
         except Timeout:
